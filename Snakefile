@@ -1,0 +1,22 @@
+# The table of contents. Logic lives in src/dgnbench, stages in rules/, choices in config/.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# No `configfile:` beside a given one: Snakemake would merge the two, and a benchmark is one file.
+if not config:
+
+    configfile: "config/default.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/fit.smk"
+include: "rules/score.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/report.html",

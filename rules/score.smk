@@ -1,0 +1,32 @@
+# The runs of one (task, dataset, replicate) are scored in one process: imports and compilation are
+# paid once. A run whose files did not change keeps its scores (scores.csv in its own folder).
+
+
+rule score:
+    input:
+        split=f"{GROUP}/split.json",
+        runs=lambda wildcards: [
+            f"{RESULTS}/{run.task}/{run.dataset}/r{run.replicate}/{run.method}/run.json"
+            for run in PLAN.runs_of(wildcards.task, wildcards.dataset, int(wildcards.replicate))
+        ],
+        metrics=lambda wildcards: [
+            file
+            for family in PLAN.house.metrics_of(wildcards.task).values()
+            for file in component_files(family.folder)
+        ],
+    output:
+        f"{GROUP}/scores.csv",
+    log:
+        f"{GROUP_LOGS}/score.log",
+    params:
+        group=GROUP,
+        methods=lambda wildcards: [
+            run.method
+            for run in PLAN.runs_of(wildcards.task, wildcards.dataset, int(wildcards.replicate))
+        ],
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    shell:
+        "{DGNBENCH} score {wildcards.task} --group {params.group:q} --methods {params.methods:q}"
+        " {COMPONENTS} 2> {log:q}"

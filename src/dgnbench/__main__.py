@@ -1,0 +1,5 @@
+"""``python -m dgnbench``."""
+
+from dgnbench.cli import main
+
+main()

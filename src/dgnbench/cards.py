@@ -1,0 +1,369 @@
+"""Cards: the YAML of every method, dataset and metric family, read against closed schemas.
+
+Discovery looks into ``methods/``, ``datasets/`` and ``metrics/`` below the repository and below
+every path of the config's `component_paths`. Nothing heavy is imported and no component is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import yaml
+
+from dgnbench.contract import DgnbenchError, Role
+from dgnbench.tasks import all_tasks
+
+SCHEMAS = Path(__file__).parent / "schemas"
+Kind = Literal["method", "dataset", "metric"]
+
+
+class CardError(DgnbenchError):
+    """A card or config that says something it may not."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run asks for: GPUs, memory in MB, wall time in minutes, CPU threads."""
+
+    gpu: int
+    mem_mb: float
+    runtime: float
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """``methods/<id>/method.yaml``."""
+
+    id: str
+    folder: Path
+    label: str
+    summary: str
+    reference: str
+    role: Role
+    uses_labels: bool
+    tasks: tuple[str, ...]
+    env: str
+    params: Mapping[str, Any]
+    smoke: Mapping[str, Any]
+    resources: Resources
+    notes: str = ""
+    command: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """``datasets/<id>/dataset.yaml``, or a user's file named in a config (`path` is set)."""
+
+    id: str
+    folder: Path
+    label: str
+    summary: str
+    kind: str
+    organism: str
+    source: str
+    licence: str
+    reference: str
+    has: tuple[str, ...]
+    modalities: tuple[str, ...]
+    params: Mapping[str, Any]
+    expected: Mapping[str, int]
+    notes: str = ""
+    path: Path | None = None
+    columns: Mapping[str, str] | None = None  # of a user's file: batch, cell_type, layer, …
+
+    @property
+    def suffix(self) -> str:
+        """``h5mu`` where there is a second modality, else ``h5ad``."""
+        return "h5mu" if len(self.modalities) > 1 else "h5ad"
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """One number of a family."""
+
+    id: str
+    label: str
+    summary: str
+    direction: Literal["max", "min"]
+    bounds: tuple[float | None, float | None]
+    group: str
+    reference: str
+    top: str
+    bottom: str
+
+
+@dataclass(frozen=True)
+class MetricFamily:
+    """``metrics/<family>/metric.yaml``: the numbers of one task."""
+
+    id: str
+    folder: Path
+    label: str
+    summary: str
+    task: str
+    metrics: Mapping[str, MetricCard]
+
+
+C = TypeVar("C", MethodCard, DatasetCard, MetricFamily)
+
+
+@dataclass(frozen=True)
+class Room(Generic[C]):
+    """All cards of one kind, by id; an unknown id is an error that names the nearest one."""
+
+    kind: Kind
+    cards: Mapping[str, C]
+
+    def __getitem__(self, name: str) -> C:
+        if name not in self.cards:
+            raise CardError(f"no {self.kind} named '{name}'; {nearest(name, self.cards)}")
+        return self.cards[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cards)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.cards
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything found on disk."""
+
+    methods: Room[MethodCard]
+    datasets: Room[DatasetCard]
+    metrics: Room[MetricFamily]
+
+    def metrics_of(self, task: str) -> dict[str, MetricFamily]:
+        """The metric families that score a task."""
+        return {f: self.metrics[f] for f in self.metrics if self.metrics[f].task == task}
+
+
+def root() -> Path:
+    """The repository: ``DGNBENCH_ROOT`` if set, else the nearest folder upwards with the rooms."""
+    if "DGNBENCH_ROOT" in os.environ:
+        return Path(os.environ["DGNBENCH_ROOT"]).resolve()
+    for folder in (Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents):
+        if (folder / "Snakefile").is_file() and (folder / "methods").is_dir():
+            return folder
+    raise DgnbenchError(
+        "no dgnbench repository found here: wanted a folder with Snakefile and methods/; "
+        "go into your clone, or set DGNBENCH_ROOT to it"
+    )
+
+
+def nearest(word: str, known: Sequence[str] | Mapping[str, Any] | Any) -> str:
+    """``did you mean …?``, or the list of what there is."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(sorted(known))}"
+
+
+@functools.cache
+def _validator(schema: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads((SCHEMAS / f"{schema}.json").read_text()))
+
+
+def check_against(schema: str, data: Any, where: str) -> None:
+    """Raise `CardError` with every fault of `data`, one a line, each with the nearest valid word."""
+    faults = []
+    for error in sorted(_validator(schema).iter_errors(data), key=lambda e: list(map(str, e.path))):
+        place = ".".join(str(step) for step in error.absolute_path)
+        if error.validator == "additionalProperties":
+            known = list(error.schema.get("properties", {}))
+            for key in error.instance:
+                if key not in known:
+                    faults.append(f"{where}: unknown key '{key}'"
+                                  + (f" in {place}" if place else "")
+                                  + f"; {nearest(str(key), known)}")
+        elif error.validator == "oneOf" and isinstance(error.instance, list):
+            inner = next((e for e in error.context or [] if e.validator != "const"), error)
+            faults.append(f"{where}: {place}: {inner.message}")
+        else:
+            faults.append(f"{where}: {place + ': ' if place else ''}{error.message}")
+    if faults:
+        raise CardError("\n".join(faults))
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML takes the last of two equal keys without a word; a card must not."""
+
+
+def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+    if twice:
+        raise yaml.YAMLError(f"the key '{twice[0]}' stands twice")
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; a syntax error or a key given twice is a `CardError` naming the file."""
+    try:
+        return yaml.load(path.read_text(), _UniqueKeyLoader)  # a SafeLoader
+    except FileNotFoundError:
+        raise CardError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise CardError(f"{path}: not valid YAML: {error}") from None
+
+
+def _card_files(kind: Kind, places: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for place in places:
+        for card in sorted((place / f"{kind}s").glob(f"*/{kind}.yaml")):
+            name = card.parent.name
+            if name in found:
+                raise CardError(f"{card}: the {kind} '{name}' exists already in {found[name].parent}")
+            found[name] = card
+    return found
+
+
+def _short(path: Path, place: Path) -> str:
+    return str(path.relative_to(place)) if path.is_relative_to(place) else str(path)
+
+
+def read_method(card: Path, where: str) -> MethodCard:
+    """Read and check one method's card."""
+    data = read_yaml(card)
+    check_against("method", data, where)
+    tasks = all_tasks()
+    for task in data["tasks"]:
+        if task not in tasks:
+            raise CardError(f"{where}: tasks: no task named '{task}'; {nearest(task, tasks)}")
+    for name in data["smoke"]:
+        if name not in data["params"]:
+            raise CardError(
+                f"{where}: smoke: unknown parameter '{name}'; {nearest(name, data['params'])}"
+            )
+    return MethodCard(
+        id=card.parent.name,
+        folder=card.parent,
+        **{
+            **data,
+            "tasks": tuple(data["tasks"]),
+            "resources": Resources(**data["resources"]),
+        },
+    )
+
+
+def read_dataset(card: Path, where: str) -> DatasetCard:
+    """Read and check one dataset's card."""
+    data = read_yaml(card)
+    check_against("dataset", data, where)
+    if ("second_modality" in data["has"]) != (len(data["modalities"]) > 1):
+        raise CardError(f"{where}: `has: second_modality` wants two `modalities`, and the reverse")
+    return DatasetCard(
+        id=card.parent.name,
+        folder=card.parent,
+        **{**data, "has": tuple(data["has"]), "modalities": tuple(data["modalities"])},
+    )
+
+
+def read_metric(card: Path, where: str) -> MetricFamily:
+    """Read and check one metric family's card."""
+    data = read_yaml(card)
+    check_against("metric", data, where)
+    if data["task"] not in all_tasks():
+        raise CardError(
+            f"{where}: task: no task named '{data['task']}'; {nearest(data['task'], all_tasks())}"
+        )
+    numbers = {
+        name: MetricCard(id=name, **{**number, "bounds": tuple(number["bounds"])})
+        for name, number in data["metrics"].items()
+    }
+    return MetricFamily(
+        id=card.parent.name, folder=card.parent, **{**data, "metrics": numbers}
+    )
+
+
+def read_house(component_paths: Sequence[Path] = ()) -> House:
+    """Read every card below the repository and the given folders."""
+    base = root()
+    places = [base, *component_paths]
+    for place in component_paths:
+        if not place.is_dir():
+            raise CardError(f"component_paths: {place}: no such folder")
+    rooms: dict[str, Any] = {}
+    readers: dict[Kind, Any] = {
+        "method": read_method,
+        "dataset": read_dataset,
+        "metric": read_metric,
+    }
+    for kind, read in readers.items():
+        files = _card_files(kind, places)
+        rooms[kind] = Room(kind, {n: read(f, _short(f, base)) for n, f in files.items()})
+    return House(rooms["method"], rooms["dataset"], rooms["metric"])
+
+
+def component_files(folder: Path) -> list[Path]:
+    """A component's own files: editing one reruns its jobs, and nothing else does."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and not file.name.startswith(".")
+    )
+
+
+def functions_of(file: Path) -> dict[str, ast.FunctionDef]:
+    """The plain functions of a component's file, read without importing it."""
+    try:
+        tree = ast.parse(file.read_text(), filename=str(file))
+    except FileNotFoundError:
+        raise CardError(f"{file}: no such file; a component is a card and a {file.name}") from None
+    except SyntaxError as error:
+        raise CardError(f"{file}:{error.lineno}: not valid Python: {error.msg}") from None
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def check_method_code(card: MethodCard) -> None:
+    """Raise `CardError` where a method's functions and its card do not agree."""
+    if card.command is not None:
+        return
+    file = card.folder / "method.py"
+    functions = functions_of(file)
+    for task in card.tasks:
+        if task not in functions:
+            raise CardError(
+                f"{file}: the card names the task '{task}', but there is no function `{task}`"
+            )
+        arguments = functions[task].args
+        wanted = len(all_tasks()[task].parts)
+        got = len(arguments.posonlyargs) + len(arguments.args)
+        if got != wanted and arguments.vararg is None:
+            raise CardError(
+                f"{file}: {task}() takes {got} positional arguments, the task gives {wanted}: "
+                f"{', '.join(all_tasks()[task].parts)} (the others go behind a `*`)"
+            )
+        if arguments.kwarg is not None:
+            continue
+        keywords = {argument.arg for argument in arguments.kwonlyargs}
+        given = {"seed", *card.params}
+        given |= {"labels"} if card.uses_labels and "labels" in all_tasks()[task].restricted else set()
+        given |= {"solution"} if card.role == "ceiling" else set()
+        for name in sorted(given - keywords):
+            raise CardError(
+                f"{file}: {task}() lacks the keyword `{name}`, which the card gives it"
+            )
+        required = {
+            argument.arg
+            for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+            if default is None
+        }
+        for name in sorted(required - given):
+            raise CardError(
+                f"{file}: {task}() wants the keyword `{name}`, which the card does not give; "
+                "add it to `params`"
+            )

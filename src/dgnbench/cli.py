@@ -1,0 +1,332 @@
+"""The command line: one verb a stage of the workflow, and verbs for people.
+
+Every job of the workflow is one of these commands and can be pasted into a terminal. Only the verb
+that runs imports what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dgnbench import __version__
+from dgnbench.contract import DgnbenchError
+from dgnbench.tasks import all_tasks
+
+if TYPE_CHECKING:
+    from dgnbench.cards import House
+
+
+def _house(arguments: argparse.Namespace) -> House:
+    from dgnbench.cards import read_house
+
+    return read_house([Path(path) for path in arguments.component_path])
+
+
+def _say(stage: str, what: str, result: str) -> None:
+    """The one line of a finished job."""
+    print(f"{stage:<8} {what:<68} {result}", flush=True)
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """Load a dataset, check it, write its standard form."""
+    from dgnbench import data
+    from dgnbench.plan import dataset_card, variant_of
+
+    own = json.loads(arguments.own) if arguments.own else None
+    card = dataset_card(_house(arguments), {"datasets": {arguments.dataset: own}}, arguments.dataset)
+    notes: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("dgnbench.data").addHandler(handler)
+    loaded = data.load(card, {**card.params, **variant_of(arguments.dataset)})
+    data.write(loaded, arguments.output)
+    numbers = ", ".join(f"{n} {key[2:]}" for key, n in data.describe(loaded).items())
+    _say("prepare", arguments.dataset, numbers.replace("_", " "))
+    for note in notes:
+        print(f"         note: {note}", flush=True)
+
+
+def split(arguments: argparse.Namespace) -> None:
+    """Split a prepared dataset into what methods see and what metrics see."""
+    import shutil
+
+    from dgnbench import data
+    from dgnbench.storage import sha256_of_folder, write_json, write_parts
+
+    task = all_tasks()[arguments.task]
+    loaded = data.read(arguments.prepared)
+    if hasattr(loaded, "mod") and "second_modality" not in task.needs:
+        loaded = loaded["rna"].copy()
+    problem, solution = task.split(loaded, seed=arguments.seed)
+    folders = {name: arguments.output / name for name in ("problem", "solution")}
+    for name, parts in (("problem", problem), ("solution", solution)):
+        shutil.rmtree(folders[name], ignore_errors=True)
+        write_parts(folders[name], parts)
+    write_json(
+        arguments.output / "split.json",
+        {
+            "task": task.id,
+            "seed": arguments.seed,
+            "sha256": {name: sha256_of_folder(f, "*.h5ad") for name, f in folders.items()},
+            "shapes": {f"{k}": list(p.shape) for k, p in problem.items()},
+        },
+    )
+    shapes = ", ".join(f"{name} {p.n_obs} x {p.n_vars}" for name, p in problem.items())
+    _say("split", f"{task.id} {arguments.prepared.stem} seed {arguments.seed}", shapes)
+
+
+def fit(arguments: argparse.Namespace) -> None:
+    """Run one method on one problem, in its own process."""
+    from dataclasses import replace
+
+    from dgnbench.plan import base_of, variant_of
+    from dgnbench.runner import fit as supervise
+
+    card = _house(arguments).methods[base_of(arguments.method)]
+    overrides = {
+        key: value
+        for key in ("mem_mb", "runtime", "threads", "gpu")
+        if (value := getattr(arguments, key)) is not None
+    }
+    params = json.loads(arguments.params) if arguments.params else {}
+    record = supervise(
+        card,
+        arguments.method,
+        arguments.task,
+        arguments.group / "problem",
+        arguments.group / "solution",
+        arguments.output,
+        seed=arguments.seed,
+        params={**card.params, **variant_of(arguments.method), **params},
+        resources=replace(card.resources, **overrides),
+        log=arguments.log,
+    )
+    what = "/".join(arguments.output.parts[-4:])
+    status = record["status"]
+    said = f"{status} {record['seconds_total']:.1f} s"
+    _say("fit", what, said if status == "ok" else f"{said}: {record['reason'][:150]}")
+
+
+def score(arguments: argparse.Namespace) -> None:
+    """Score all runs of one (task, dataset, replicate)."""
+    from dgnbench.scoring import score as score_group
+    from dgnbench.scoring import write_rows
+
+    task = all_tasks()[arguments.task]
+    dataset, replicate = arguments.group.parts[-2:]
+    rows = score_group(
+        task.id,
+        dataset,
+        int(replicate[1:]),
+        task.primary,
+        list(_house(arguments).metrics_of(task.id).values()),
+        arguments.group,
+        arguments.methods,
+    )
+    write_rows(arguments.group / "scores.csv", rows)
+    missing = sum(row["status"] not in ("ok", "not_applicable") for row in rows)
+    said = f"{len(rows)} scores" + (f", {missing} missing" if missing else "")
+    _say("score", "/".join(arguments.group.parts[-3:]), said)
+
+
+def collect(arguments: argparse.Namespace) -> None:
+    """Gather all runs and scores of a benchmark into its tables."""
+    from dgnbench.collecting import collect as gather
+    from dgnbench.plan import make_plan
+
+    plan = make_plan(json.loads(arguments.config.read_text()), str(arguments.config))
+    results = arguments.config.parent
+    groups = [results / task / dataset / f"r{r}" for task, dataset, r in plan.groups]
+    gather(plan, groups, arguments.prepared, results)
+    _say("collect", str(results), f"{len(plan.runs)} runs")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Render the HTML report of a benchmark."""
+    from dgnbench.cards import root
+    from dgnbench.report import render
+    from dgnbench.scoring import hide_tensorflow
+    from dgnbench.storage import whole
+
+    hide_tensorflow()  # umap imports it where it is there
+    with whole(arguments.output) as partial:
+        render(arguments.output.parent, partial, root() / "reports")
+    _say("report", str(arguments.output), f"{arguments.output.stat().st_size / 1e6:.1f} MB")
+
+
+def summary(arguments: argparse.Namespace) -> None:
+    """Say where the report is and how many runs are ok, declined and failed; exit 1 if any failed."""
+    import csv
+
+    with (arguments.results / "runs.csv").open(newline="") as handle:
+        runs = list(csv.DictReader(handle))
+    ok = sum(run["status"] == "ok" for run in runs)
+    declined = sum(run["status"] == "declined" for run in runs)
+    failed = [run for run in runs if run["status"] not in ("ok", "declined")]
+    for run in failed:
+        place = f"{run['task']}/{run['dataset']}/r{run['replicate']}/{run['method']}"
+        print(f"{run['status']:<15} {place}: {run['reason'].splitlines()[0][:200]}")
+    print(f"report: {arguments.results / 'report.html'}")
+    print(f"runs:   {ok} ok, {declined} declined, {len(failed)} failed", flush=True)
+    if failed:
+        sys.exit(1)
+
+
+def list_(arguments: argparse.Namespace) -> None:
+    """List the tasks, methods, datasets and metrics found on disk."""
+    house = _house(arguments)
+    if arguments.what in ("tasks", "all"):
+        for task in all_tasks().values():
+            print(f"task     {task.id:<22} {task.summary}")
+    if arguments.what in ("methods", "all"):
+        for method in house.methods.cards.values():
+            print(f"{method.role:<8} {method.id:<22} {', '.join(method.tasks)}: {method.summary}")
+    if arguments.what in ("datasets", "all"):
+        for dataset in house.datasets.cards.values():
+            print(f"dataset  {dataset.id:<22} {', '.join(dataset.has)}: {dataset.summary}")
+    if arguments.what in ("metrics", "all"):
+        for family in house.metrics.cards.values():
+            print(f"metrics  {family.id:<22} {', '.join(family.metrics)}")
+
+
+def new(arguments: argparse.Namespace) -> None:
+    """Make the folder of a new method: a card and a function to fill in."""
+    from dgnbench.cards import root
+    from dgnbench.newcomer import new_method
+
+    folder = new_method(arguments.id, arguments.task, arguments.into or root())
+    print(f"{folder}: edit method.py and method.yaml, then `dgnbench try {arguments.id}`")
+
+
+def try_(arguments: argparse.Namespace) -> None:
+    """Run a method on small data, here and now, and print its scores beside the controls."""
+    from dgnbench.tryout import try_method
+
+    params = dict(pair.split("=", 1) for pair in arguments.param)
+    try_method(
+        arguments.method,
+        _house(arguments),
+        task=arguments.task,
+        dataset=arguments.dataset,
+        params=params,
+        seed=arguments.seed,
+        full=arguments.full,
+    )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Check configs, or every card and component on disk."""
+    from dgnbench.cards import check_method_code, functions_of
+    from dgnbench.plan import read_plan
+
+    for config in arguments.config:
+        plan = read_plan(config)
+        groups = len(plan.groups)
+        print(f"{config}: ok, {len(plan.runs)} runs in {groups} groups of task, dataset, replicate")
+    if arguments.config:
+        return
+    house = _house(arguments)
+    for method in house.methods.cards.values():
+        check_method_code(method)
+    for family in house.metrics.cards.values():
+        functions = functions_of(family.folder / "metric.py")
+        missing = [metric for metric in family.metrics if metric not in functions]
+        if missing:
+            raise DgnbenchError(f"{family.folder / 'metric.py'}: no function `{missing[0]}`")
+    for dataset in house.datasets.cards.values():
+        if "load" not in functions_of(dataset.folder / "dataset.py"):
+            raise DgnbenchError(f"{dataset.folder / 'dataset.py'}: no function `load`")
+    rooms = ("methods", "datasets", "metrics")
+    print("ok: " + ", ".join(f"{len(getattr(house, room).cards)} {room}" for room in rooms))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dgnbench", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"dgnbench {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, run: Any, *, paths: bool = True) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=run.__doc__, description=run.__doc__)
+        made.set_defaults(run=run, verb=name)
+        if paths:
+            made.add_argument(
+                "--component-path", action="append", default=[], metavar="FOLDER",
+                help="also look here for methods/, datasets/, metrics/ (may be repeated)",
+            )  # fmt: skip
+        return made
+
+    task = {"choices": list(all_tasks()), "metavar": "TASK", "help": ", ".join(all_tasks())}
+
+    made = verb("list", list_)
+    made.add_argument(
+        "what", nargs="?", default="all", choices=["all", "tasks", "methods", "datasets", "metrics"]
+    )
+    made = verb("new", new, paths=False)
+    made.add_argument("kind", choices=["method"])
+    made.add_argument("id", help="lower_snake, the published name")
+    made.add_argument("--task", action="append", **task)  # type: ignore[arg-type]
+    made.add_argument("--into", type=Path, help="make methods/ID below this folder")
+    made = verb("try", try_)
+    made.add_argument("method", help="an id, or a variant such as keras_vae@beta=4")
+    made.add_argument("--task", **task)  # type: ignore[arg-type]
+    made.add_argument("--dataset", help="default: the first small one that suits the task")
+    made.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--full", action="store_true", help="the card's params instead of its smoke's")
+    made = verb("check", check)
+    made.add_argument("config", nargs="*", type=Path, help="configs; none: every card on disk")
+    made = verb("summary", summary, paths=False)
+    made.add_argument("results", type=Path, help="results/<benchmark>")
+
+    made = verb("prepare", prepare)
+    made.add_argument("dataset")
+    made.add_argument("--own", help="JSON of a user's own file: path, batch, cell_type, …")
+    made.add_argument("--output", type=Path, required=True)
+    made = verb("split", split, paths=False)
+    made.add_argument("task", **task)  # type: ignore[arg-type]
+    made.add_argument("prepared", type=Path)
+    made.add_argument("--seed", type=int, required=True)
+    made.add_argument("--output", type=Path, required=True, help="the group's folder")
+    made = verb("fit", fit)
+    made.add_argument("task", **task)  # type: ignore[arg-type]
+    made.add_argument("method")
+    made.add_argument("--group", type=Path, required=True, help="folder of problem/ and solution/")
+    made.add_argument("--output", type=Path, required=True)
+    made.add_argument("--seed", type=int, required=True)
+    made.add_argument("--params", help="JSON; what is left out is as in the card")
+    made.add_argument("--mem-mb", type=float)
+    made.add_argument("--runtime", type=float, help="minutes")
+    made.add_argument("--threads", type=int)
+    made.add_argument("--gpu", type=int)
+    made.add_argument("--log", type=Path)
+    made = verb("score", score)
+    made.add_argument("task", **task)  # type: ignore[arg-type]
+    made.add_argument("--group", type=Path, required=True)
+    made.add_argument("--methods", nargs="+", required=True)
+    made = verb("collect", collect, paths=False)
+    made.add_argument("config", type=Path, help="results/<benchmark>/config.json")
+    made.add_argument("--prepared", type=Path, default=Path("data/prepared"))
+    made = verb("report", report, paths=False)
+    made.add_argument("--output", type=Path, required=True, help="results/<benchmark>/report.html")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one verb; a user's mistake is one clear message and exit code 2."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        arguments.run(arguments)
+    except DgnbenchError as error:
+        print(f"dgnbench {arguments.verb}: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

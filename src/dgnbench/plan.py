@@ -1,0 +1,320 @@
+"""A config becomes a plan: which runs there are, and where each lies.
+
+Everything that can be wrong with a config is found here, before a job starts. Reads cards only.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dgnbench.cards import (
+    CardError,
+    DatasetCard,
+    House,
+    MethodCard,
+    Resources,
+    check_against,
+    check_method_code,
+    nearest,
+    read_house,
+    read_yaml,
+    root,
+)
+from dgnbench.contract import CONTROLS
+from dgnbench.tasks import all_tasks
+
+
+class ConfigError(CardError):
+    """A config that asks for something that does not exist or cannot be."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """(task, dataset, replicate, method[@variant]): the identity of one output."""
+
+    task: str
+    dataset: str
+    replicate: int
+    method: str
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that a benchmark will do."""
+
+    benchmark: str
+    tasks: tuple[str, ...]
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    replicates: int
+    seed: int
+    smoke: bool
+    runs: tuple[Run, ...]
+    house: House
+    config: Mapping[str, Any]
+    component_paths: tuple[Path, ...] = ()
+
+    def method(self, name: str) -> MethodCard:
+        """The card behind ``method`` or ``method@variant``."""
+        return self.house.methods[base_of(name)]
+
+    def dataset(self, name: str) -> DatasetCard:
+        """The card behind ``dataset`` or ``dataset@variant``, or the user's own file."""
+        return dataset_card(self.house, self.config, name)
+
+    @functools.cache  # noqa: B019 (a plan lives as long as the process)
+    def params(self, method: str) -> dict[str, Any]:
+        """The parameters of a method: card, then smoke, then the config's, then the variant's."""
+        card = self.method(method)
+        return {
+            **card.params,
+            **(card.smoke if self.smoke else {}),
+            **self.config.get("params", {}).get(card.id, {}),
+            **variant_of(method),
+        }
+
+    @functools.cache  # noqa: B019
+    def resources(self, method: str) -> Resources:
+        """What the runs of a method may use: its card, overridden by the config."""
+        card = self.method(method)
+        return replace(card.resources, **self.config.get("resources", {}).get(card.id, {}))
+
+    def runs_of(self, task: str, dataset: str, replicate: int) -> list[Run]:
+        """The runs that are scored together."""
+        return self._grouped[(task, dataset, replicate)]
+
+    @functools.cached_property
+    def _grouped(self) -> dict[tuple[str, str, int], list[Run]]:
+        groups: dict[tuple[str, str, int], list[Run]] = {}
+        for run in self.runs:
+            groups.setdefault((run.task, run.dataset, run.replicate), []).append(run)
+        return groups
+
+    @property
+    def groups(self) -> list[tuple[str, str, int]]:
+        """Every (task, dataset, replicate)."""
+        return list(self._grouped)
+
+
+def base_of(name: str) -> str:
+    """The id before the ``@``."""
+    return name.split("@", 1)[0]
+
+
+def variant_of(name: str) -> dict[str, Any]:
+    """The parameters behind the ``@``, as YAML scalars: ``vae@beta=4`` gives ``{"beta": 4}``."""
+    if "@" not in name:
+        return {}
+    pairs = (pair.split("=", 1) for pair in name.split("@", 1)[1].split(","))
+    return {key: yaml.safe_load(value) for key, value in pairs}
+
+
+def dataset_card(house: House, config: Mapping[str, Any], name: str) -> DatasetCard:
+    """The card of a dataset named in a config, or one made up for the user's own file."""
+    given = config["datasets"].get(name)
+    if given is None:
+        return house.datasets[base_of(name)]
+    path = Path(given["path"]).expanduser()
+    multimodal = path.suffix == ".h5mu"
+    has = ["rna", *(key for key in ("batch", "cell_type") if key in given)]
+    return DatasetCard(
+        id=name,
+        folder=path.parent,
+        label=given.get("label", name),
+        summary=given.get("summary", f"The user's own data, {path.name}."),
+        kind="real",
+        organism="not stated",
+        source=path.name,
+        licence=given.get("licence", "unknown"),
+        reference="none: the user's own data",
+        has=(*has, "second_modality") if multimodal else tuple(has),
+        modalities=("rna", given.get("second_modality", "second")) if multimodal else ("rna",),
+        params={},
+        expected={},
+        path=path,
+        columns={
+            key: value
+            for key, value in given.items()
+            if key in ("batch", "cell_type", "layer", "rna", "second_modality")
+        },
+    )
+
+
+def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown parameter '{name}'; {nearest(name, known)}")
+
+
+def _selected_tasks(config: Mapping[str, Any], where: str) -> list[str]:
+    tasks = all_tasks()
+    if config["tasks"] == "all":
+        return list(tasks)
+    for task in config["tasks"]:
+        if task not in tasks:
+            raise ConfigError(f"{where}: tasks: no task named '{task}'; {nearest(task, tasks)}")
+    return list(config["tasks"])
+
+
+def _selected_datasets(config: Mapping[str, Any], house: House, where: str) -> list[str]:
+    for name, given in config["datasets"].items():
+        if given is not None:
+            if name in house.datasets:
+                raise ConfigError(f"{where}: datasets: '{name}' is the name of a built-in dataset")
+            path = Path(given["path"]).expanduser()
+            if not path.is_file():
+                raise ConfigError(f"{where}: datasets.{name}.path: no such file: {path}")
+            continue
+        if base_of(name) not in house.datasets:
+            hint = nearest(base_of(name), house.datasets)
+            raise ConfigError(
+                f"{where}: datasets: no dataset named '{base_of(name)}'; {hint} "
+                "(a file of your own: give its `path`)"
+            )
+        card = house.datasets[base_of(name)]
+        _check_names(variant_of(name), card.params, f"{where}: datasets.{name}")
+    return list(config["datasets"])
+
+
+def _selected_methods(
+    config: Mapping[str, Any], house: House, tasks: Sequence[str], where: str
+) -> list[str]:
+    """The chosen methods, and the controls of the chosen tasks: scaling needs them."""
+    controls = [
+        name
+        for name in house.methods
+        if house.methods[name].role in CONTROLS and set(house.methods[name].tasks) & set(tasks)
+    ]
+    if config["methods"] == "all":
+        return [n for n in house.methods if set(house.methods[n].tasks) & set(tasks)]
+    for name in config["methods"]:
+        if base_of(name) not in house.methods:
+            hint = nearest(base_of(name), house.methods)
+            raise ConfigError(f"{where}: methods: no method named '{base_of(name)}'; {hint}")
+        card = house.methods[base_of(name)]
+        _check_names(variant_of(name), card.params, f"{where}: methods.{name}")
+        if not set(card.tasks) & set(tasks):
+            raise ConfigError(
+                f"{where}: methods: '{name}' does {', '.join(card.tasks)}; "
+                f"the config's tasks are {', '.join(tasks)}: take one of them in, or leave it out"
+            )
+    return [*config["methods"], *(c for c in controls if c not in config["methods"])]
+
+
+def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
+    """Check a config against the schema and the cards, and lay out its runs.
+
+    Parameters
+    ----------
+    config
+        The parsed config.
+    where
+        What to call it in messages: the file's name.
+
+    Raises
+    ------
+    ConfigError, CardError
+        With the place, what was wanted, what came and the nearest valid word.
+    """
+    check_against("config", config, where)
+    component_paths = [Path(path).expanduser() for path in config.get("component_paths", [])]
+    component_paths = [p if p.is_absolute() else root() / p for p in component_paths]
+    house = read_house(component_paths)
+    tasks = _selected_tasks(config, where)
+    datasets = _selected_datasets(config, house, where)
+    methods = _selected_methods(config, house, tasks, where)
+    for key in ("params", "resources"):
+        for name, given in config.get(key, {}).items():
+            if name not in house.methods:
+                raise ConfigError(
+                    f"{where}: {key}: no method named '{name}'; {nearest(name, house.methods)}"
+                )
+            if key == "params":
+                _check_names(given, house.methods[name].params, f"{where}: params.{name}")
+    for name in {base_of(method) for method in methods}:
+        check_method_code(house.methods[name])
+
+    runs = []
+    used: set[str] = set()
+    for task in tasks:
+        needs = set(all_tasks()[task].needs)
+        able = [m for m in methods if task in house.methods[base_of(m)].tasks]
+        if all(house.methods[base_of(m)].role in CONTROLS for m in able):
+            raise ConfigError(
+                f"{where}: no selected method does the task '{task}' (controls do not count); "
+                "add one to `methods`, or leave the task out"
+            )
+        eligible = [
+            d for d in datasets if needs <= set(dataset_card(house, config, d).has)
+        ]
+        if not eligible:
+            raise ConfigError(
+                f"{where}: no selected dataset suits the task '{task}', which needs "
+                f"{', '.join(sorted(needs))}; "
+                + "; ".join(
+                    f"{d} lacks {', '.join(sorted(needs - set(dataset_card(house, config, d).has)))}"
+                    for d in datasets
+                )
+            )
+        used.update(eligible)
+        runs += [
+            Run(task, dataset, replicate, method)
+            for dataset in eligible
+            for replicate in range(config.get("replicates", 1))
+            for method in able
+        ]
+    unused = [dataset for dataset in datasets if dataset not in used]
+    if unused:
+        raise ConfigError(
+            f"{where}: the dataset '{unused[0]}' suits none of the selected tasks "
+            f"({', '.join(tasks)}); it has {', '.join(dataset_card(house, config, unused[0]).has)}"
+        )
+    return Plan(
+        benchmark=config["benchmark"],
+        tasks=tuple(tasks),
+        datasets=tuple(datasets),
+        methods=tuple(methods),
+        replicates=config.get("replicates", 1),
+        seed=config.get("seed", 0),
+        smoke=config.get("smoke", False),
+        runs=tuple(runs),
+        house=house,
+        config=dict(config),
+        component_paths=tuple(component_paths),
+    )
+
+
+def read_plan(path: Path) -> Plan:
+    """`make_plan` of a config file."""
+    config = read_yaml(path)
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: wanted a mapping of keys, got {type(config).__name__}")
+    return make_plan(config, str(path))
+
+
+def as_json(plan: Plan) -> str:
+    """The plan's config with every default filled in, for the manifest."""
+    return json.dumps(
+        {
+            **plan.config,
+            "replicates": plan.replicates,
+            "seed": plan.seed,
+            "smoke": plan.smoke,
+            "resolved": {
+                method: {
+                    "params": plan.params(method),
+                    "resources": asdict(plan.resources(method)),
+                }
+                for method in plan.methods
+            },
+        },
+        indent=1,
+        sort_keys=True,
+    )

@@ -1,0 +1,80 @@
+"""What every task's split needs: rows in a new order under new names, and nothing undeclared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def batches(data: AnnData) -> pd.Series[str] | None:
+    """The batch of every cell under neutral names (``b0``, ``b1``, …), or None without batches.
+
+    The names are renumbered because a donor's or lab's name can give away what is hidden.
+    """
+    if "batch" not in data.obs:
+        return None
+    codes = pd.Categorical(data.obs["batch"]).remove_unused_categories().codes
+    return pd.Series([f"b{code}" for code in codes], index=data.obs_names, dtype="category")
+
+
+def part(
+    matrix: Any,
+    name: str,
+    genes: Sequence[str] | pd.Index[str] | None = None,
+    *,
+    n: int | None = None,
+    **columns: Any,
+) -> AnnData:
+    """A part of a problem or solution: a matrix, neutral cell ids, and only the columns named.
+
+    Parameters
+    ----------
+    matrix
+        Cells x features; CSR stays CSR. None for a part of `n` cells without features.
+    name
+        The prefix of the cell ids: ``train`` gives ``train_0``, ``train_1``, …
+    genes
+        Feature names.
+    n
+        Number of cells, where `matrix` is None.
+    **columns
+        Columns of `obs`, in the order of the rows; None values are left out.
+    """
+    from anndata import AnnData
+
+    given = {key: column for key, column in columns.items() if column is not None}
+    ids = pd.Index([f"{name}_{i}" for i in range(n if matrix is None else matrix.shape[0])])
+    obs = pd.DataFrame(
+        {key: pd.Categorical(np.asarray(column)) for key, column in given.items()}, index=ids
+    )
+    if matrix is None:
+        return AnnData(obs=obs)
+    if sparse.issparse(matrix):
+        matrix = sparse.csr_matrix(matrix, dtype=np.float32)
+        matrix.sort_indices()
+    else:
+        matrix = np.ascontiguousarray(matrix, dtype=np.float32)
+    var = pd.DataFrame(index=pd.Index(genes if genes is not None else [], dtype=str))
+    return AnnData(matrix, obs=obs, var=var)
+
+
+def rows_of(column: Any, rows: Any) -> Any:
+    """``column[rows]`` as an array, or None where there is no such column."""
+    return None if column is None else np.asarray(column)[rows]
+
+
+def seen_genes(counts: Any) -> Any:
+    """The indices of the genes with a count in these (training) cells: no method can learn others."""
+    return np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() > 0)
+
+
+def column(data: AnnData, name: str) -> Any:
+    """An `obs` column, or None where the dataset has none."""
+    return np.asarray(data.obs[name]) if name in data.obs else None

@@ -1,0 +1,44 @@
+"""What the Snakefile needs beyond the plan."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+_held: list[IO[str]] = []
+
+
+def hold_lock(folder: Path, workflow: Any) -> None:
+    """Let only one workflow run in a folder, without a lock that outlives its holder.
+
+    Snakemake's own lock survives a SIGKILL and blocks the next start until somebody unlocks by
+    hand; the profile switches it off. The operating system releases this one with the process.
+
+    Parameters
+    ----------
+    folder
+        Snakemake's folder in the working directory.
+    workflow
+        Snakemake's object: jobs that it starts as processes of their own do not lock again.
+    """
+    if workflow.exec_mode.name != "DEFAULT" or _held:
+        return
+    folder.mkdir(exist_ok=True)
+    handle = (folder / "dgnbench.lock").open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.seek(0)
+        print(
+            f"dgnbench: another workflow (process {handle.read().strip() or 'unknown'}) is running "
+            f"in {Path.cwd()}; wait for it, or end it",
+            file=sys.stderr,
+        )
+        os._exit(2)
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+    _held.append(handle)
