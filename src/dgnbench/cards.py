@@ -22,6 +22,7 @@ from dgnbench.contract import DgnbenchError, Role
 from dgnbench.tasks import all_tasks
 
 SCHEMAS = Path(__file__).parent / "schemas"
+RESERVED = ("problem", "solution")  # folders that stand beside the methods' own
 Kind = Literal["method", "dataset", "metric"]
 
 
@@ -239,6 +240,8 @@ def read_method(card: Path, where: str) -> MethodCard:
     """Read and check one method's card."""
     data = read_yaml(card)
     check_against("method", data, where)
+    if card.parent.name in RESERVED:
+        raise CardError(f"{where}: '{card.parent.name}' is a folder of every split; rename the method")
     tasks = all_tasks()
     for task in data["tasks"]:
         if task not in tasks:

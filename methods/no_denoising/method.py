@@ -1,0 +1,5 @@
+"""Floor: the training counts as they are."""
+
+
+def denoising(counts, *, seed):
+    return counts.X

@@ -1,0 +1,25 @@
+"""Floor: values as in the real data, but none where it belongs."""
+
+import numpy as np
+
+from dgnbench.transforms import log1p_cp10k, principal_components
+
+
+def integration(counts, *, seed):
+    x = log1p_cp10k(counts.X)
+    scores = principal_components(x, 50, seed).transform(x)
+    return np.random.default_rng(seed).permutation(scores)
+
+
+def modality_prediction(train_source, train_target, test_source, *, seed):
+    rows = np.random.default_rng(seed).integers(train_target.n_obs, size=test_source.n_obs)
+    return train_target.X[rows]
+
+
+def generation(train, request, *, seed):
+    """Every gene drawn on its own: marginals are kept, all correlation is lost."""
+    rng = np.random.default_rng(seed)
+    counts = train.X.toarray()
+    return np.column_stack(
+        [rng.choice(counts[:, gene], size=request.n_obs) for gene in range(train.n_vars)]
+    )
