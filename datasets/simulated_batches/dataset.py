@@ -42,12 +42,12 @@ def load(files: dict[str, str], *, n_cells: int, n_genes: int, seed: int) -> Ann
     log_rate = np.empty((n_cells, n_genes))
     for batch in range(len(BATCH_SHARES)):
         cells = np.flatnonzero(batches == batch)
-        strength = rng.uniform(0.7, 1.0)
+        strength = rng.uniform(0.8, 1.0)
         raw = baseline + strength * programmes[types[cells]] + states[cells] @ state_loadings
         bent = rng.random(n_genes) < 0.5
-        height = rng.normal(0, 0.9, n_genes) * bent
+        height = rng.normal(0, 0.6, n_genes) * bent
         middle = baseline + rng.normal(0, 0.5, n_genes)
-        log_rate[cells] = raw + height * np.tanh(raw - middle) + rng.normal(0, 0.35, n_genes)
+        log_rate[cells] = raw + height * np.tanh(raw - middle) + rng.normal(0, 0.2, n_genes)
     share = np.exp(log_rate)
     share /= share.sum(axis=1, keepdims=True)
     library = np.array(MEDIAN_LIBRARY)[batches] * np.exp(rng.normal(0, LIBRARY_SD, n_cells))

@@ -18,10 +18,11 @@ def _dense(matrix):
 
 
 def _pca(solution, shared):
-    """Axes of real cells: training and held-out ones together, so that neither is favoured."""
+    """Axes of all real cells, so that no part of them is favoured by being fitted."""
 
     def fit():
-        real = sparse.vstack([sparse.csr_matrix(solution[p].X) for p in ("train", "truth")])
+        parts = ("train", "truth", "other")
+        real = sparse.vstack([sparse.csr_matrix(solution[part].X) for part in parts])
         return principal_components(log1p_cp10k(real), N_COMPONENTS, seed=0)
 
     return shared.per_solution("pca", fit)
