@@ -1,0 +1,94 @@
+"""A finished benchmark, read from its folder."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """``results/<benchmark>``: tables and manifest at once, outputs and histories when asked for."""
+
+    folder: Path
+    runs: pd.DataFrame
+    scores: pd.DataFrame
+    manifest: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Results:
+        """Read the three files that `collect` wrote."""
+        runs = pd.read_csv(folder / "runs.csv", keep_default_na=False)
+        for name in runs.columns[runs.columns.str.startswith(("seconds", "peak"))]:
+            runs[name] = pd.to_numeric(runs[name])
+        scores = pd.read_csv(folder / "scores.csv")
+        scores["reason"] = scores["reason"].fillna("")
+        return cls(folder, runs, scores, json.loads((folder / "manifest.json").read_text()))
+
+    @property
+    def tasks(self) -> list[str]:
+        """The benchmark's tasks, in its order."""
+        return list(self.manifest["cards"]["tasks"])
+
+    def datasets(self, task: str) -> list[str]:
+        """The datasets that took part in a task."""
+        return list(dict.fromkeys(self.runs.loc[self.runs["task"] == task, "dataset"]))
+
+    def label(self, method: str) -> str:
+        """A method's name for people."""
+        return str(self.manifest["cards"]["methods"][method]["label"])
+
+    def dataset_label(self, dataset: str) -> str:
+        """A dataset's name for people."""
+        return str(self.manifest["cards"]["datasets"][dataset]["label"])
+
+    def primary(self, task: str) -> str:
+        """The metric that ranks a task."""
+        return str(self.manifest["cards"]["tasks"][task]["primary"])
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Metric cards by task and id."""
+        found: dict[str, dict[str, dict[str, Any]]] = {task: {} for task in self.tasks}
+        for family in self.manifest["cards"]["metrics"].values():
+            found[family["task"]].update(family["metrics"])
+        return found
+
+    def ok_methods(self, task: str, dataset: str, replicate: int = 0) -> list[str]:
+        """Methods with an output."""
+        runs = self.runs
+        here = (runs["task"] == task) & (runs["dataset"] == dataset)
+        here &= (runs["replicate"] == replicate) & (runs["status"] == "ok")
+        return list(runs.loc[here, "method"])
+
+    def group(self, task: str, dataset: str, replicate: int = 0) -> Path:
+        """The folder of a (task, dataset, replicate)."""
+        return self.folder / task / dataset / f"r{replicate}"
+
+    def output(self, task: str, dataset: str, method: str, replicate: int = 0) -> Any:
+        """A run's output matrix."""
+        from dgnbench.storage import read_matrix
+
+        return read_matrix(self.group(task, dataset, replicate) / method / "output.h5ad")
+
+    def solution(self, task: str, dataset: str, replicate: int = 0) -> Any:
+        """The hidden parts of a group."""
+        from dgnbench.storage import read_parts
+
+        return read_parts(self.group(task, dataset, replicate) / "solution")
+
+    def problem(self, task: str, dataset: str, replicate: int = 0) -> Any:
+        """The visible parts of a group."""
+        from dgnbench.storage import read_parts
+
+        return read_parts(self.group(task, dataset, replicate) / "problem")
+
+    def history(self, task: str, dataset: str, method: str, replicate: int = 0) -> Any:
+        """A run's training history, or None where the method kept none."""
+        file = self.group(task, dataset, replicate) / method / "history.csv"
+        return pd.read_csv(file) if file.is_file() else None
