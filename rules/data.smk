@@ -3,24 +3,26 @@
 
 rule prepare:
     input:
-        card=lambda wildcards: component_files(PLAN.dataset(wildcards.dataset).folder)
-        if PLAN.dataset(wildcards.dataset).path is None
-        else str(PLAN.dataset(wildcards.dataset).path),
+        card=lambda wildcards: (
+            component_files(PLAN.dataset(wildcards.dataset).folder)
+            if PLAN.dataset(wildcards.dataset).path is None
+            else str(PLAN.dataset(wildcards.dataset).path)
+        ),
     output:
         "data/prepared/{dataset}.{suffix}",
     log:
         "logs/prepare/{dataset}.{suffix}.log",
     wildcard_constraints:
         suffix="h5ad|h5mu",
+    resources:
+        mem_mb=8000,
+        runtime=60,
     params:
         own=lambda wildcards: (
             f"--own '{json.dumps(PLAN.config['datasets'][wildcards.dataset])}'"
             if PLAN.dataset(wildcards.dataset).path
             else ""
         ),
-    resources:
-        mem_mb=8000,
-        runtime=60,
     shell:
         "{DGNBENCH} prepare {wildcards.dataset:q} {params.own} {COMPONENTS} --output {output:q} 2> {log:q}"
 
@@ -37,11 +39,11 @@ rule split:
         directory(f"{GROUP}/solution"),
     log:
         f"{GROUP_LOGS}/split.log",
-    params:
-        seed=lambda wildcards: PLAN.seed + int(wildcards.replicate),
-        group=GROUP,
     resources:
         mem_mb=8000,
         runtime=60,
+    params:
+        seed=lambda wildcards: PLAN.seed + int(wildcards.replicate),
+        group=GROUP,
     shell:
         "{DGNBENCH} split {wildcards.task} {input.prepared:q} --seed {params.seed} --output {params.group:q} 2> {log:q}"

@@ -9,6 +9,11 @@ rule fit:
         f"{GROUP}/{{method}}/run.json",
     log:
         f"{GROUP_LOGS}/{{method}}.log",
+    threads: lambda wildcards: PLAN.resources(wildcards.method).threads
+    resources:
+        mem_mb=lambda wildcards: ceil(PLAN.resources(wildcards.method).mem_mb),
+        runtime=lambda wildcards: ceil(PLAN.resources(wildcards.method).runtime),
+        gpu=lambda wildcards: PLAN.resources(wildcards.method).gpu,
     params:
         group=GROUP,
         seed=lambda wildcards: PLAN.seed + int(wildcards.replicate),
@@ -16,11 +21,6 @@ rule fit:
         # The limits of the supervisor; Snakemake's own resources below are whole numbers.
         mem_mb=lambda wildcards: PLAN.resources(wildcards.method).mem_mb,
         runtime=lambda wildcards: PLAN.resources(wildcards.method).runtime,
-    threads: lambda wildcards: PLAN.resources(wildcards.method).threads
-    resources:
-        mem_mb=lambda wildcards: ceil(PLAN.resources(wildcards.method).mem_mb),
-        runtime=lambda wildcards: ceil(PLAN.resources(wildcards.method).runtime),
-        gpu=lambda wildcards: PLAN.resources(wildcards.method).gpu,
     shell:
         "{DGNBENCH} fit {wildcards.task} {wildcards.method:q} --group {params.group:q}"
         " --output {params.group:q}/{wildcards.method:q} --seed {params.seed}"

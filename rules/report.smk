@@ -21,7 +21,10 @@ rule freeze_config:
 rule collect:
     input:
         config=f"{RESULTS}/config.json",
-        scores=[f"{RESULTS}/{task}/{dataset}/r{r}/scores.csv" for task, dataset, r in PLAN.groups],
+        scores=[
+            f"{RESULTS}/{task}/{dataset}/r{r}/scores.csv"
+            for task, dataset, r in PLAN.groups
+        ],
     output:
         f"{RESULTS}/runs.csv",
         f"{RESULTS}/scores.csv",

@@ -7,7 +7,9 @@ rule score:
         split=f"{GROUP}/split.json",
         runs=lambda wildcards: [
             f"{RESULTS}/{run.task}/{run.dataset}/r{run.replicate}/{run.method}/run.json"
-            for run in PLAN.runs_of(wildcards.task, wildcards.dataset, int(wildcards.replicate))
+            for run in PLAN.runs_of(
+                wildcards.task, wildcards.dataset, int(wildcards.replicate)
+            )
         ],
         metrics=lambda wildcards: [
             file
@@ -18,15 +20,17 @@ rule score:
         f"{GROUP}/scores.csv",
     log:
         f"{GROUP_LOGS}/score.log",
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         group=GROUP,
         methods=lambda wildcards: [
             run.method
-            for run in PLAN.runs_of(wildcards.task, wildcards.dataset, int(wildcards.replicate))
+            for run in PLAN.runs_of(
+                wildcards.task, wildcards.dataset, int(wildcards.replicate)
+            )
         ],
-    resources:
-        mem_mb=8000,
-        runtime=120,
     shell:
         "{DGNBENCH} score {wildcards.task} --group {params.group:q} --methods {params.methods:q}"
         " {COMPONENTS} 2> {log:q}"

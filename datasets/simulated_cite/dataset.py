@@ -60,7 +60,7 @@ def load(
             "batch": pd.Categorical([f"batch_{b}" for b in batches]),
             "cell_type": pd.Categorical([f"type_{t}" for t in types]),
         },
-        index=[f"cell_{i}" for i in range(n_cells)],
+        index=[f"barcode_{i}" for i in range(n_cells)],
     )
     rna = AnnData(sparse.csr_matrix(counts, dtype=np.float32), obs=obs)
     rna.var_names = [f"gene_{g}" for g in range(n_genes)]

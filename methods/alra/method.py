@@ -43,4 +43,6 @@ def denoising(counts, *, seed, n_svd, quantile):
     seen = (x > 0) & (result == 0)  # an observed value is never turned into a zero
     result[seen] = x[seen]
     rate = np.expm1(result)
-    return rate * (library_size(counts.X) / np.maximum(library_size(rate), TARGET_SUM * 1e-6))[:, None]
+    return (
+        rate * (library_size(counts.X) / np.maximum(library_size(rate), TARGET_SUM * 1e-6))[:, None]
+    )

@@ -184,9 +184,11 @@ def check_against(schema: str, data: Any, where: str) -> None:
             known = list(error.schema.get("properties", {}))
             for key in error.instance:
                 if key not in known:
-                    faults.append(f"{where}: unknown key '{key}'"
-                                  + (f" in {place}" if place else "")
-                                  + f"; {nearest(str(key), known)}")
+                    faults.append(
+                        f"{where}: unknown key '{key}'"
+                        + (f" in {place}" if place else "")
+                        + f"; {nearest(str(key), known)}"
+                    )
         elif error.validator == "oneOf" and isinstance(error.instance, list):
             inner = next((e for e in error.context or [] if e.validator != "const"), error)
             faults.append(f"{where}: {place}: {inner.message}")
@@ -227,7 +229,9 @@ def _card_files(kind: Kind, places: Sequence[Path]) -> dict[str, Path]:
         for card in sorted((place / f"{kind}s").glob(f"*/{kind}.yaml")):
             name = card.parent.name
             if name in found:
-                raise CardError(f"{card}: the {kind} '{name}' exists already in {found[name].parent}")
+                raise CardError(
+                    f"{card}: the {kind} '{name}' exists already in {found[name].parent}"
+                )
             found[name] = card
     return found
 
@@ -241,7 +245,9 @@ def read_method(card: Path, where: str) -> MethodCard:
     data = read_yaml(card)
     check_against("method", data, where)
     if card.parent.name in RESERVED:
-        raise CardError(f"{where}: '{card.parent.name}' is a folder of every split; rename the method")
+        raise CardError(
+            f"{where}: '{card.parent.name}' is a folder of every split; rename the method"
+        )
     tasks = all_tasks()
     for task in data["tasks"]:
         if task not in tasks:
@@ -287,9 +293,7 @@ def read_metric(card: Path, where: str) -> MetricFamily:
         name: MetricCard(id=name, **{**number, "bounds": tuple(number["bounds"])})
         for name, number in data["metrics"].items()
     }
-    return MetricFamily(
-        id=card.parent.name, folder=card.parent, **{**data, "metrics": numbers}
-    )
+    return MetricFamily(id=card.parent.name, folder=card.parent, **{**data, "metrics": numbers})
 
 
 def read_house(component_paths: Sequence[Path] = ()) -> House:
@@ -354,12 +358,12 @@ def check_method_code(card: MethodCard) -> None:
             continue
         keywords = {argument.arg for argument in arguments.kwonlyargs}
         given = {"seed", *card.params}
-        given |= {"labels"} if card.uses_labels and "labels" in all_tasks()[task].restricted else set()
+        given |= (
+            {"labels"} if card.uses_labels and "labels" in all_tasks()[task].restricted else set()
+        )
         given |= {"solution"} if card.role == "ceiling" else set()
         for name in sorted(given - keywords):
-            raise CardError(
-                f"{file}: {task}() lacks the keyword `{name}`, which the card gives it"
-            )
+            raise CardError(f"{file}: {task}() lacks the keyword `{name}`, which the card gives it")
         required = {
             argument.arg
             for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)

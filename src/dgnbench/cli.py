@@ -39,7 +39,9 @@ def prepare(arguments: argparse.Namespace) -> None:
     from dgnbench.plan import dataset_card, variant_of
 
     own = json.loads(arguments.own) if arguments.own else None
-    card = dataset_card(_house(arguments), {"datasets": {arguments.dataset: own}}, arguments.dataset)
+    card = dataset_card(
+        _house(arguments), {"datasets": {arguments.dataset: own}}, arguments.dataset
+    )
     notes: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
@@ -278,7 +280,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--dataset", help="default: the first small one that suits the task")
     made.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--full", action="store_true", help="the card's params instead of its smoke's")
+    made.add_argument(
+        "--full", action="store_true", help="the card's params instead of its smoke's"
+    )
     made = verb("check", check)
     made.add_argument("config", nargs="*", type=Path, help="configs; none: every card on disk")
     made = verb("summary", summary, paths=False)

@@ -155,5 +155,3 @@ def machine() -> dict[str, Any]:
         "gpu": ", ".join(gpus) or "none",
         "platform": platform.platform(),
     }
-
-

@@ -13,9 +13,7 @@ Problem = dict[str, "AnnData"]
 Solution = dict[str, "AnnData"]
 Split = Callable[..., tuple[Problem, Solution]]
 
-Status = Literal[
-    "ok", "declined", "failed", "timeout", "out_of_memory", "invalid_output", "no_gpu"
-]
+Status = Literal["ok", "declined", "failed", "timeout", "out_of_memory", "invalid_output", "no_gpu"]
 STATUSES: tuple[Status, ...] = (
     "ok",
     "declined",
@@ -143,17 +141,18 @@ def check_output(task: Task, problem: Mapping[str, AnnData], output: Any) -> Any
         raise ContractError(
             f"{where}: the method returned None; wanted a matrix. Is a `return` missing?"
         )
-    if sparse.issparse(output):
-        matrix: Any = sparse.csr_matrix(output)
-        values = matrix.data
-    else:
+    matrix: Any = sparse.csr_matrix(output) if sparse.issparse(output) else np.asarray(output)
+    if matrix.dtype == object:  # a DataFrame of mixed columns, say
         try:
-            matrix = np.asarray(output)
-            values = matrix = matrix.astype(np.float32) if matrix.dtype != np.float64 else matrix
+            matrix = matrix.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise ContractError(
-                f"{where}: wanted a numeric matrix, got {type(output).__name__}: {error}"
-            ) from None
+            raise ContractError(f"{where}: wanted a numeric matrix: {error}") from None
+    values = matrix.data if sparse.issparse(matrix) else matrix
+    if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        raise ContractError(
+            f"{where}: wanted a numeric matrix of real numbers, got {type(output).__name__} "
+            f"of dtype {values.dtype}"
+        )
     rows = _size(slot.rows, problem)
     wanted_columns = None if slot.columns is None else _size(slot.columns, problem)
     wanted = f"({rows}, {wanted_columns if wanted_columns else f'1..{slot.max_columns}'})"
@@ -167,10 +166,6 @@ def check_output(task: Task, problem: Mapping[str, AnnData], output: Any) -> Any
             f"{where}: wanted shape {wanted} (rows: {slot.rows}, columns: "
             f"{slot.columns or 'dimensions'}), got {tuple(matrix.shape)}"
         )
-    if not np.issubdtype(values.dtype, np.number) or np.issubdtype(
-        values.dtype, np.complexfloating
-    ):
-        raise ContractError(f"{where}: wanted real numbers, got dtype {values.dtype}")
     bad = int((~np.isfinite(values)).sum())
     if bad:
         raise ContractError(
@@ -187,7 +182,8 @@ def check_output(task: Task, problem: Mapping[str, AnnData], output: Any) -> Any
             f"{where}: wanted integer counts, got {int((values != np.round(values)).sum())} values "
             "that are not integers; draw counts from the model's rates"
         )
-    matrix = matrix.astype(np.float32)
+    with np.errstate(over="ignore"):
+        matrix = matrix.astype(np.float32)
     if not np.isfinite(matrix.data if sparse.issparse(matrix) else matrix).all():
         raise ContractError(f"{where}: values too large for float32")
     if slot.kind == "embedding":

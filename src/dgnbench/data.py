@@ -80,7 +80,9 @@ def _load_component(card: DatasetCard, params: Mapping[str, Any]) -> Any:
     known = inspect.signature(module.load).parameters
     missing = [name for name in params if name not in known]
     if missing:
-        raise DataError(f"dataset {card.id}: load() has no parameter '{missing[0]}' as the card says")
+        raise DataError(
+            f"dataset {card.id}: load() has no parameter '{missing[0]}' as the card says"
+        )
     return module.load({}, **params)
 
 
@@ -164,7 +166,9 @@ def _standard(data: AnnData, card: DatasetCard, modality: str) -> AnnData:
                 f"ones: make them so with `adata.{'obs' if axis == 'cell' else 'var'}_names_make_unique()`"
             )
     if data.X is None:
-        raise DataError(f"{where}: X is empty; wanted raw counts: name their `layer:` in the config")
+        raise DataError(
+            f"{where}: X is empty; wanted raw counts: name their `layer:` in the config"
+        )
     counts = sparse.csr_matrix(data.X)
     if counts.nnz and not np.isfinite(counts.data).all():
         raise DataError(f"{where}: X holds values that are not finite; wanted raw integer counts")
@@ -193,7 +197,9 @@ def _standard(data: AnnData, card: DatasetCard, modality: str) -> AnnData:
     keep_cells = cells if modality == "rna" else np.ones_like(cells)
     data = data[keep_cells, genes].copy()
     if data.n_obs < 2 or data.n_vars < 2:
-        raise DataError(f"{where}: {data.n_obs} cells x {data.n_vars} features with counts are left")
+        raise DataError(
+            f"{where}: {data.n_obs} cells x {data.n_vars} features with counts are left"
+        )
     return data
 
 

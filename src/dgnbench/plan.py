@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dgnbench.cards import (
     CardError,
     DatasetCard,
@@ -108,12 +106,22 @@ def base_of(name: str) -> str:
     return name.split("@", 1)[0]
 
 
+def scalar(text: str) -> Any:
+    """A parameter's value as typed: a number, true, false, null, or else the text itself."""
+    for kind in (int, float):
+        try:  # YAML 1.1 takes 1e-3 for a string
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False, "null": None}.get(text, text)
+
+
 def variant_of(name: str) -> dict[str, Any]:
-    """The parameters behind the ``@``, as YAML scalars: ``vae@beta=4`` gives ``{"beta": 4}``."""
+    """The parameters behind the ``@``: ``vae@beta=4,lr=1e-3`` gives ``{"beta": 4, "lr": 0.001}``."""
     if "@" not in name:
         return {}
     pairs = (pair.split("=", 1) for pair in name.split("@", 1)[1].split(","))
-    return {key: yaml.safe_load(value) for key, value in pairs}
+    return {key: scalar(value) for key, value in pairs}
 
 
 def dataset_card(house: House, config: Mapping[str, Any], name: str) -> DatasetCard:
@@ -251,9 +259,7 @@ def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
                 f"{where}: no selected method does the task '{task}' (controls do not count); "
                 "add one to `methods`, or leave the task out"
             )
-        eligible = [
-            d for d in datasets if needs <= set(dataset_card(house, config, d).has)
-        ]
+        eligible = [d for d in datasets if needs <= set(dataset_card(house, config, d).has)]
         if not eligible:
             raise ConfigError(
                 f"{where}: no selected dataset suits the task '{task}', which needs "

@@ -45,7 +45,12 @@ def _figures(results: Results, folder: Path) -> Iterator[dict[str, str]]:
             figure.savefig(buffer, format="png", dpi=FIGURE_DPI)
             plt.close(figure)
             image = base64.b64encode(buffer.getvalue()).decode()
-            yield {"task": task, "title": title, "alt": alt, "src": f"data:image/png;base64,{image}"}
+            yield {
+                "task": task,
+                "title": title,
+                "alt": alt,
+                "src": f"data:image/png;base64,{image}",
+            }
 
 
 def _heat(scaled: float) -> str:
@@ -137,9 +142,7 @@ def _dataset_table(results: Results, task: str, dataset: str) -> dict[str, Any]:
                 "kind": _rank_word(own["role"].iloc[0], _true(own["uses_labels"].iloc[0])),
                 "control": own["role"].iloc[0] in CONTROLS,
                 "cells": cells,
-                "primary": float(
-                    own.loc[own["metric"] == results.primary(task), "scaled"].mean()
-                ),
+                "primary": float(own.loc[own["metric"] == results.primary(task), "scaled"].mean()),
             }
         )
     rows.sort(key=lambda row: (row["control"], -_or_worst(row["primary"])))
@@ -168,7 +171,9 @@ def _in_words(results: Results, task: str, rows: list[dict[str, Any]]) -> list[s
     if baselines:
         top = max(baselines, key=lambda row: row["floor"])
         behind = [
-            row["label"] for row in scored if row["role"] == "method" and row["floor"] <= top["floor"]
+            row["label"]
+            for row in scored
+            if row["role"] == "method" and row["floor"] <= top["floor"]
         ]
         if behind:
             said.append(
@@ -264,5 +269,3 @@ def render(results_dir: Path, target: Path, reports_dir: Path) -> None:
 def _failed_metrics(scores: pd.DataFrame) -> list[dict[str, str]]:
     bad = scores[(scores["status"] == "failed") & scores["reason"].str.startswith("metric ")]
     return bad[["task", "dataset", "method", "metric", "reason"]].to_dict("records")
-
-

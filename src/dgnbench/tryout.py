@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from dgnbench import data
 from dgnbench.cards import House, MethodCard, check_method_code, nearest, read_house
 from dgnbench.contract import CONTROLS, ContractError, Declined, DgnbenchError, check_output
-from dgnbench.plan import base_of, variant_of
+from dgnbench.plan import base_of, scalar, variant_of
 from dgnbench.runner import fit
 from dgnbench.scoring import score
 from dgnbench.stats import scaled
@@ -92,7 +91,7 @@ def try_method(
     """
     card = house.methods[base_of(method)]
     check_method_code(card)
-    given = {name: yaml.safe_load(value) for name, value in (params or {}).items()}
+    given = {name: scalar(value) for name, value in (params or {}).items()}
     for name in {**given, **variant_of(method)}:
         if name not in card.params:
             raise DgnbenchError(

@@ -122,7 +122,9 @@ def _watch(
             reason = f"used {peak:.0f} MB of memory, the limit is {mem_mb:.0f} MB (`mem_mb`)"
         elif elapsed > seconds:
             broke = "timeout"
-            reason = f"still running after {elapsed:.0f} s, the limit is {seconds:.0f} s (`runtime`)"
+            reason = (
+                f"still running after {elapsed:.0f} s, the limit is {seconds:.0f} s (`runtime`)"
+            )
         if broke:
             break
         if _orphaned():
@@ -282,7 +284,9 @@ def fit(
         "problem_sha256": sha256_of_folder(problem, "*.h5ad"),
         "output_sha256": result.get("output_sha256", ""),
         "versions": {
-            "dgnbench": __version__, "python": platform.python_version(), **result["versions"]
+            "dgnbench": __version__,
+            "python": platform.python_version(),
+            **result["versions"],
         },  # fmt: skip
         "git_commit": git_commit(root()),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),

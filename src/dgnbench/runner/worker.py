@@ -100,7 +100,8 @@ def _reason(error: BaseException) -> str:
 def _is_out_of_memory(error: BaseException) -> bool:
     """MemoryError, or what torch, jax and TensorFlow raise instead of it."""
     return isinstance(error, MemoryError) or any(
-        kind.__name__ in ("OutOfMemoryError", "ResourceExhaustedError") for kind in type(error).__mro__
+        kind.__name__ in ("OutOfMemoryError", "ResourceExhaustedError")
+        for kind in type(error).__mro__
     )
 
 

@@ -16,6 +16,8 @@ def all_tasks() -> dict[str, Task]:
     for module in pkgutil.iter_modules(__path__):
         task = importlib.import_module(f"{__name__}.{module.name}").TASK
         if task.id != module.name:
-            raise ValueError(f"tasks/{module.name}.py: TASK.id is '{task.id}', wanted the file's name")
+            raise ValueError(
+                f"tasks/{module.name}.py: TASK.id is '{task.id}', wanted the file's name"
+            )
         tasks[task.id] = task
     return tasks

@@ -1,0 +1,44 @@
+"""What several tests share: the repository, small splits, and who may skip."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PLANTED = ROOT / "tests" / "planted"
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skip on a user's machine; in CI everything must run."""
+    if os.environ.get("DGNBENCH_CI"):
+        pytest.fail(f"CI must run this: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    folder = os.environ.get("DGNBENCH_SHARED")
+    if not folder:
+        pytest.skip("DGNBENCH_SHARED is not set: other people's numbers are not at hand")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def groups(tmp_path_factory):
+    """``groups(task)``: a folder with problem/ and solution/ of that task's small dataset."""
+    from dgnbench.cards import read_house
+    from dgnbench.tryout import SMALL, _split
+
+    made: dict[str, Path] = {}
+
+    def group(task: str) -> Path:
+        if task not in made:
+            folder = tmp_path_factory.mktemp(task) / SMALL[task] / "r0"
+            _split(read_house(), task, SMALL[task], 0, folder)
+            made[task] = folder
+        return made[task]
+
+    return group

@@ -1,0 +1,93 @@
+"""A problem holds nothing from which its solution could be told."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from dgnbench import data
+from dgnbench.cards import read_house
+from dgnbench.plan import base_of, variant_of
+from dgnbench.storage import read_parts
+from dgnbench.tasks import all_tasks
+from dgnbench.tryout import SMALL
+
+DECLARED_OBS = {"counts": {"batch"}, "labels": {"cell_type"}, "train": {"batch"}, "request": set(),
+                "train_source": {"batch"}, "train_target": {"batch"}, "test_source": {"batch"}}  # fmt: skip
+
+
+@pytest.fixture(params=list(all_tasks()))
+def task(request):
+    return all_tasks()[request.param]
+
+
+def test_a_problem_holds_only_the_declared_slots(task, groups):
+    problem = read_parts(groups(task.id) / "problem")
+    assert set(problem) == {*task.parts, *task.restricted}
+    for name, part in problem.items():
+        assert set(part.obs.columns) <= DECLARED_OBS[name]
+        assert not part.obsm and not part.obsp and not part.varm and not list(part.var.columns)
+        assert set(part.uns) <= {"scale"}
+        assert set(part.layers) <= ({"counts"} if name == "train_target" else set())
+
+
+def test_cell_ids_are_neutral_and_the_order_is_new(task, groups):
+    dataset = SMALL[task.id]
+    card = read_house().datasets[base_of(dataset)]
+    loaded = data.load(card, {**card.params, **variant_of(dataset)})
+    original = loaded["rna"] if hasattr(loaded, "mod") else loaded
+    for part in read_parts(groups(task.id) / "problem").values():
+        assert not set(part.obs_names) & set(original.obs_names)
+        numbers = part.obs_names.str.extract(r"^[a-z]+_(\d+)$")[0]
+        assert numbers.astype(int).tolist() == list(range(part.n_obs))
+
+
+def test_metadata_does_not_tell_the_hidden_types(groups):
+    """Order, ids and batch: a classifier on them must not beat the commonest type by much."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import cross_val_score
+
+    counts = read_parts(groups("integration") / "problem")["counts"]
+    hidden = read_parts(groups("integration") / "solution")["truth"].obs["cell_type"]
+    position = np.arange(counts.n_obs)
+    x = np.column_stack([position, position % 7, counts.obs["batch"].cat.codes])
+    accuracy = cross_val_score(RandomForestClassifier(100, random_state=0), x, hidden, cv=5).mean()
+    assert accuracy < hidden.value_counts(normalize=True).iloc[0] + 0.05
+
+
+def test_training_and_held_out_counts_add_up_and_share_no_molecule(groups):
+    train = read_parts(groups("denoising") / "problem")["counts"]
+    truth = read_parts(groups("denoising") / "solution")["truth"]
+    share = truth.uns["test_sum"] / (truth.uns["test_sum"] + truth.uns["train_sum"])
+    assert share == pytest.approx(0.1, abs=0.01)
+    assert sparse.csr_matrix(train.X).data.min() >= 1
+    assert (truth.X.data == np.round(truth.X.data)).all()
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another(task):
+    dataset = SMALL[task.id]
+    card = read_house().datasets[base_of(dataset)]
+    loaded = data.load(card, {**card.params, **variant_of(dataset)})
+    if hasattr(loaded, "mod") and "second_modality" not in task.needs:
+        loaded = loaded["rna"].copy()
+
+    def first(seed):
+        x = task.split(loaded, seed=seed)[0][task.parts[0]].X
+        return x.toarray() if sparse.issparse(x) else x
+
+    assert np.array_equal(first(3), first(3))
+    assert not np.array_equal(first(3), first(5))
+
+
+def test_real_cells_of_a_generation_split_are_disjoint(groups):
+    solution = read_parts(groups("generation") / "solution")
+    sizes = {name: part.n_obs for name, part in solution.items()}
+    assert sizes["truth"] == sizes["other"]
+    assert sum(sizes.values()) <= 700
+    rows = np.vstack([part.X.toarray() for part in solution.values()])
+    assert len(np.unique(rows, axis=0)) >= 0.99 * len(rows)
+
+
+def test_the_test_batch_of_a_prediction_is_unseen(groups):
+    problem = read_parts(groups("modality_prediction") / "problem")
+    train = set(problem["train_source"].obs["batch"])
+    assert not train & set(problem["test_source"].obs["batch"])

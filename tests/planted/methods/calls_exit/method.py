@@ -1,0 +1,5 @@
+import sys
+
+
+def denoising(counts, *, seed):
+    sys.exit(3)

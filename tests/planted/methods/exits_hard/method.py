@@ -1,0 +1,5 @@
+import os
+
+
+def denoising(counts, *, seed):
+    os._exit(4)

@@ -1,0 +1,5 @@
+import numpy as np
+
+
+def denoising(counts, *, seed):
+    return np.full(counts.shape, np.nan)

@@ -1,0 +1,2 @@
+def denoising(counts, *, seed):
+    raise MemoryError("cannot allocate")

@@ -1,0 +1,2 @@
+def denoising(counts, *, seed):
+    raise ValueError("the matrix <b>is</b> singular")

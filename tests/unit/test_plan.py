@@ -1,0 +1,105 @@
+"""A config is refused before a job starts, with the place and the nearest valid word."""
+
+import copy
+
+import pytest
+
+from dgnbench.cards import CardError, read_yaml
+from dgnbench.plan import make_plan, variant_of
+from tests.conftest import PLANTED, ROOT
+
+GOOD = {
+    "benchmark": "b",
+    "tasks": ["denoising"],
+    "datasets": {"pbmc68k_reduced": None},
+    "methods": ["pca", "keras_vae@beta=4"],
+}
+
+
+def changed(**changes):
+    return {**copy.deepcopy(GOOD), **changes}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (changed(taks=1), "unknown key 'taks'; did you mean 'tasks'"),
+        (changed(tasks=["denoisin"]), "no task named 'denoisin'; did you mean 'denoising'"),
+        (changed(tasks=[]), "tasks"),
+        (changed(methods=["pcaa"]), "no method named 'pcaa'; did you mean 'pca'"),
+        (changed(methods=[]), "methods"),
+        (changed(methods=["harmony"]), "'harmony' does integration"),
+        (changed(methods=["keras_vae@bta=4"]), "unknown parameter 'bta'; did you mean 'beta'"),
+        (changed(methods=["zeros"]), "no selected method does the task 'denoising'"),
+        (changed(datasets={}), "datasets"),
+        (changed(datasets={"pbmc": None}), "no dataset named 'pbmc'"),
+        (changed(datasets={"simulated_batches@n_cels=9": None}), "unknown parameter 'n_cels'"),
+        (changed(datasets={"mine": {"path": "nowhere.h5ad"}}), "no such file: nowhere.h5ad"),
+        (changed(datasets={"mine": {"path": "x.h5ad", "bach": "d"}}), "unknown key 'bach'"),
+        (changed(tasks=["integration"], methods=["pca"]), "pbmc68k_reduced lacks batch"),
+        (changed(params={"keras_vae": {"epoch": 1}}), "unknown parameter 'epoch'"),
+        (changed(params={"vae": {}}), "no method named 'vae'"),
+        (changed(replicates=0), "replicates"),
+        (changed(component_paths=["nowhere_at_all"]), "no such folder"),
+    ],
+)
+def test_a_faulty_config_is_refused(config, said):
+    with pytest.raises(CardError) as error:
+        make_plan(config, "my.yaml")
+    assert said in str(error.value)
+
+
+def test_a_dataset_that_suits_no_selected_task_is_refused():
+    config = changed(tasks=["integration"], methods=["pca"])
+    config["datasets"]["simulated_batches"] = None
+    with pytest.raises(CardError, match="'pbmc68k_reduced' suits none"):
+        make_plan(config)
+
+
+def test_the_controls_of_a_task_always_take_part():
+    plan = make_plan(GOOD)
+    assert {"zeros", "mean", "no_denoising", "perfect", "noiseless_mean"} <= set(plan.methods)
+
+
+def test_parameters_come_from_card_smoke_config_and_variant_in_that_order():
+    plan = make_plan(changed(smoke=True, params={"keras_vae": {"n_latent": 7, "beta": 2}}))
+    params = plan.params("keras_vae@beta=4")
+    assert params["beta"] == 4
+    assert params["n_latent"] == 7
+    assert params["epochs"] == plan.house.methods["keras_vae"].smoke["epochs"]
+    assert params["sigma0"] == plan.house.methods["keras_vae"].params["sigma0"]
+
+
+def test_a_variant_is_read_as_numbers_and_words():
+    assert variant_of("vae@beta=4,lr=1e-3,kind=zinb,deep=true") == {
+        "beta": 4, "lr": 0.001, "kind": "zinb", "deep": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_config_of_the_repository_is_valid(config):
+    assert make_plan(read_yaml(config), str(config)).runs
+
+
+def test_a_key_given_twice_is_an_error(tmp_path):
+    (tmp_path / "twice.yaml").write_text("a: 1\nb: 2\na: 3\n")
+    with pytest.raises(CardError, match="'a' stands twice"):
+        read_yaml(tmp_path / "twice.yaml")
+
+
+def test_components_of_other_folders_join_by_component_paths():
+    plan = make_plan(changed(methods=["raises"], component_paths=[str(PLANTED)]))
+    assert plan.method("raises").folder == PLANTED / "methods" / "raises"
+
+
+def test_reading_all_cards_loads_no_array_or_deep_learning_library():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from dgnbench.cards import read_house; import dgnbench.plan; read_house();"
+        "heavy = {'numpy', 'pandas', 'anndata', 'scipy', 'torch', 'tensorflow', 'jax', 'scanpy'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

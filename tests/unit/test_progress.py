@@ -1,0 +1,29 @@
+"""What a method may say while it works."""
+
+import pandas as pd
+
+from dgnbench import progress
+
+
+def test_the_history_is_written_with_a_column_for_every_loss_part(tmp_path):
+    progress.start(tmp_path / "history.csv")
+    progress.log(0, loss=2.0)
+    progress.log(1, loss=1.0, val_loss=3.0)
+    progress.finish()
+    table = pd.read_csv(tmp_path / "history.csv")
+    assert list(table.columns) == ["epoch", "loss", "val_loss"]
+    assert table["loss"].tolist() == [2.0, 1.0]
+    assert pd.isna(table["val_loss"][0])
+
+
+def test_the_bar_gives_back_what_it_is_given():
+    assert list(progress.bar([3, 1, 2], "epoch")) == [3, 1, 2]
+
+
+def test_phases_add_up():
+    progress.start()
+    for _ in range(2):
+        with progress.phase("predict"):
+            sum(range(1000))
+    assert progress.seconds("predict") > 0
+    assert progress.seconds("fit") == 0
