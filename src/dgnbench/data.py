@@ -62,10 +62,7 @@ def load(card: DatasetCard, params: Mapping[str, Any]) -> Any:
             _check_column(rna, key, card)
     if "mean" in card.has and "mean" not in rna.layers:
         raise DataError(f'dataset {card.id}: the card says `mean`, but there is no layers["mean"]')
-    if multimodal:
-        data = _same_cells(parts, card)
-    else:
-        data = rna
+    data = _same_cells(parts, card) if multimodal else rna
     if not params or params == dict(card.params):
         _check_expected(data, card)
     return data

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -77,7 +77,7 @@ def phase(name: str) -> Iterator[None]:
 
 def bar(iterable: Iterable[T], label: str = "") -> Iterator[T]:
     """Iterate, saying on stderr how far it is every two seconds."""
-    total = len(iterable) if hasattr(iterable, "__len__") else None
+    total = len(iterable) if isinstance(iterable, Sized) else None
     said = time.monotonic()
     for done, item in enumerate(iterable, start=1):
         yield item

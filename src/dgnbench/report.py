@@ -268,4 +268,5 @@ def render(results_dir: Path, target: Path, reports_dir: Path) -> None:
 
 def _failed_metrics(scores: pd.DataFrame) -> list[dict[str, str]]:
     bad = scores[(scores["status"] == "failed") & scores["reason"].str.startswith("metric ")]
-    return bad[["task", "dataset", "method", "metric", "reason"]].to_dict("records")
+    columns = ["task", "dataset", "method", "metric", "reason"]
+    return [{name: str(row[name]) for name in columns} for row in bad.to_dict("records")]

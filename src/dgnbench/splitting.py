@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def batches(data: AnnData) -> pd.Series[str] | None:
+def batches(data: AnnData) -> Any:
     """The batch of every cell under neutral names (``b0``, ``b1``, …), or None without batches.
 
     The names are renumbered because a donor's or lab's name can give away what is hidden.
@@ -50,7 +50,8 @@ def part(
     from anndata import AnnData
 
     given = {key: column for key, column in columns.items() if column is not None}
-    ids = pd.Index([f"{name}_{i}" for i in range(n if matrix is None else matrix.shape[0])])
+    rows = int(n or 0) if matrix is None else int(matrix.shape[0])
+    ids = pd.Index([f"{name}_{i}" for i in range(rows)], dtype=str)
     obs = pd.DataFrame(
         {key: pd.Categorical(np.asarray(column)) for key, column in given.items()}, index=ids
     )

@@ -51,7 +51,8 @@ def clr_per_cell(counts: Any) -> FloatArray:
     dense = counts.toarray() if sparse.issparse(counts) else np.asarray(counts)
     dense = dense.astype(np.float64)
     centre = np.exp(np.log1p(dense).mean(axis=1, keepdims=True))
-    return np.log1p(dense / centre)
+    normalised: FloatArray = np.log1p(dense / centre)
+    return normalised
 
 
 def principal_components(matrix: Any, n: int, seed: int) -> Any:

@@ -167,7 +167,7 @@ def benchmark(
     if task not in all_tasks():
         raise DgnbenchError(f"no task named '{task}'; {nearest(task, all_tasks())}")
     spec = all_tasks()[task]
-    name = name or getattr(function, "__name__", "function")
+    called = name or str(getattr(function, "__name__", "function"))
     keywords = dict(params or {})
     if "seed" in inspect.signature(function).parameters:
         keywords["seed"] = seed
@@ -182,18 +182,18 @@ def benchmark(
                     spec, problem, function(*(problem[p].copy() for p in spec.parts), **keywords)
                 )
             except Declined as reason:
-                raise ContractError(f"{name} declined {dataset}: {reason}") from None
-            write_matrix(group / name / "output.h5ad", output)
+                raise ContractError(f"{called} declined {dataset}: {reason}") from None
+            write_matrix(group / called / "output.h5ad", output)
             write_json(
-                group / name / "run.json",
+                group / called / "run.json",
                 {"status": "ok", "reason": "", "role": "method", "uses_labels": False,
-                 "output_sha256": sha256(group / name / "output.h5ad")},
+                 "output_sha256": sha256(group / called / "output.h5ad")},
             )  # fmt: skip
-            companions = [c for c in _companions(house, task) if c.id != name]
+            companions = [c for c in _companions(house, task) if c.id != called]
             for card in companions:
                 fit(
                     card, card.id, task, group / "problem", group / "solution", group / card.id,
                     seed=seed, params={**card.params, **card.smoke}, resources=card.resources,
                 )  # fmt: skip
-            tables[dataset] = _table(house, task, group, [name, *(c.id for c in companions)])
+            tables[dataset] = _table(house, task, group, [called, *(c.id for c in companions)])
     return pd.concat(tables, names=["dataset"])

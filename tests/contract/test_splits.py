@@ -25,7 +25,7 @@ def test_a_problem_holds_only_the_declared_slots(task, groups):
     assert set(problem) == {*task.parts, *task.restricted}
     for name, part in problem.items():
         assert set(part.obs.columns) <= DECLARED_OBS[name]
-        assert not part.obsm and not part.obsp and not part.varm and not list(part.var.columns)
+        assert [*part.obsm, *part.obsp, *part.varm, *part.var.columns] == []
         assert set(part.uns) <= {"scale"}
         assert set(part.layers) <= ({"counts"} if name == "train_target" else set())
 

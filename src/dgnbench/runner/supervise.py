@@ -287,7 +287,7 @@ def fit(
             "dgnbench": __version__,
             "python": platform.python_version(),
             **result["versions"],
-        },  # fmt: skip
+        },
         "git_commit": git_commit(root()),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
     }

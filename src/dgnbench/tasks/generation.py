@@ -7,7 +7,7 @@ same size is what the ceiling returns, so that real against real shows how well 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dgnbench.contract import Problem, Slot, Solution, Task
 
@@ -33,7 +33,7 @@ def split(data: AnnData, *, seed: int) -> tuple[Problem, Solution]:
     batch = batches(data)
     genes = seen_genes(data.X[train])
 
-    def cells(rows: np.ndarray, name: str, **columns: object) -> AnnData:
+    def cells(rows: np.ndarray, name: str, **columns: Any) -> AnnData:
         return part(data.X[rows][:, genes], name, data.var_names[genes], **columns)
 
     return (

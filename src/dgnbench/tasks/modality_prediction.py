@@ -6,7 +6,7 @@ modality. Split by batch where there are two or more: the test batch is unseen, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dgnbench.contract import Problem, Slot, Solution, Task
 
@@ -46,7 +46,7 @@ def split(data: MuData, *, seed: int) -> tuple[Problem, Solution]:
         values = clr_per_cell(counts) if scale == "clr_per_cell" else log1p_cp10k(counts)
         return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
 
-    def target(rows: np.ndarray, prefix: str, **columns: object) -> AnnData:
+    def target(rows: np.ndarray, prefix: str, **columns: Any) -> AnnData:
         counts = second.X[rows]
         made = part(normalised(counts), prefix, second.var_names, **columns)
         made.layers["counts"] = counts
