@@ -20,7 +20,6 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/dgnbench check
-	$(BIN)/snakemake --configfile config/smoke.yaml --lint
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
