@@ -1,0 +1,123 @@
+"""Generative adversarial networks over cells: two networks, their training, making counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dgnbench import progress
+from dgnbench.nn.blocks import mlp
+
+CriticLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+GeneratorLoss = Callable[[Tensor], Tensor]
+
+ROWS = 100  # of the training history, whatever the number of steps
+
+
+class Generator(nn.Module):
+    """Noise (cells, n_latent) to log1p counts (cells, n_genes): MLP with BatchNorm, ReLU output."""
+
+    def __init__(self, n_latent: int, hidden: Sequence[int], n_genes: int) -> None:
+        super().__init__()
+        self.n_latent = n_latent
+        self.body = mlp(n_latent, hidden, norm=True)
+        self.out = nn.Linear(hidden[-1], n_genes)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return torch.relu(self.out(self.body(noise)))
+
+    def sample(self, n: int) -> Tensor:
+        """Cells from standard normal noise, in the model's mode and device."""
+        return self(torch.randn(n, self.n_latent, device=self.out.weight.device))
+
+
+def critic_network(n_genes: int, hidden: Sequence[int]) -> nn.Module:
+    """Cells (cells, n_genes) to one number a cell: MLP with LeakyReLU, without BatchNorm."""
+    return nn.Sequential(
+        mlp(n_genes, hidden, activation=lambda: nn.LeakyReLU(0.2)),
+        nn.Linear(hidden[-1], 1),
+        nn.Flatten(0),
+    )
+
+
+def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Mean of (‖∇ critic(x)‖₂ − 1)² at x between real and fake, one random place a cell.
+
+    Gulrajani et al. 2017, arXiv:1704.00028, equation 3.
+    """
+    place = torch.rand(len(real), 1, device=real.device)
+    between = (real + place * (fake - real)).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return ((gradient.norm(2, dim=1) - 1) ** 2).mean()
+
+
+def train(
+    counts: Any,
+    *,
+    device: torch.device,
+    critic_loss: CriticLoss,
+    generator_loss: GeneratorLoss,
+    n_latent: int,
+    generator_hidden: Sequence[int],
+    critic_hidden: Sequence[int],
+    steps: int,
+    critic_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    betas: Sequence[float],
+) -> Generator:
+    """Alternate `critic_steps` steps of the critic with one of the generator, `steps` times.
+
+    Parameters
+    ----------
+    counts
+        Cells x genes, sparse; the networks see log1p of them.
+    critic_loss, generator_loss
+        ``critic_loss(critic, real, fake)`` and ``generator_loss(critic(fake))``, to be minimised.
+
+    Returns
+    -------
+    The trained generator, in evaluation mode.
+
+    Raises
+    ------
+    FloatingPointError
+        As soon as a loss is not finite.
+    """
+    cells = torch.from_numpy(np.log1p(counts.toarray()).astype(np.float32)).to(device)
+    generator = Generator(n_latent, generator_hidden, cells.shape[1]).to(device)
+    critic = critic_network(cells.shape[1], critic_hidden).to(device)
+    optimise_generator, optimise_critic = (
+        torch.optim.Adam(network.parameters(), learning_rate, betas=(betas[0], betas[1]))
+        for network in (generator, critic)
+    )
+    size, every = min(batch_size, len(cells)), max(1, steps // ROWS)
+    for step in progress.bar(range(steps), "step"):
+        for _ in range(critic_steps):
+            real = cells[torch.randperm(len(cells), device=device)[:size]]
+            with torch.no_grad():
+                fake = generator.sample(size)
+            of_critic = critic_loss(critic, real, fake)
+            optimise_critic.zero_grad(set_to_none=True)
+            of_critic.backward()
+            optimise_critic.step()
+        of_generator = generator_loss(critic(generator.sample(size)))
+        optimise_generator.zero_grad(set_to_none=True)
+        of_generator.backward()
+        optimise_generator.step()
+        if step % every == 0 or step == steps - 1:
+            losses = {"critic_loss": of_critic.item(), "generator_loss": of_generator.item()}
+            progress.log(step, **losses)
+            if not np.isfinite(list(losses.values())).all():
+                raise FloatingPointError(f"training diverged at step {step}: {losses}")
+    return generator.eval()
+
+
+def make_counts(generator: Generator, n: int) -> np.ndarray[Any, Any]:
+    """`n` cells as counts: ``exp(x) − 1`` rounded, where x is what the generator makes."""
+    with progress.phase("predict"), torch.no_grad():
+        return np.rint(np.expm1(generator.sample(n).cpu().numpy().astype(np.float64)))
