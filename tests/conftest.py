@@ -30,14 +30,14 @@ def shared_folder() -> Path:
 def groups(tmp_path_factory):
     """``groups(task)``: a folder with problem/ and solution/ of that task's small dataset."""
     from dgnbench.cards import read_house
-    from dgnbench.tryout import SMALL, _split
+    from dgnbench.tryout import SMALL, split_dataset
 
     made: dict[str, Path] = {}
 
     def group(task: str) -> Path:
         if task not in made:
             folder = tmp_path_factory.mktemp(task) / SMALL[task] / "r0"
-            _split(read_house(), task, SMALL[task], 0, folder)
+            split_dataset(read_house(), task, SMALL[task], 0, folder)
             made[task] = folder
         return made[task]
 

@@ -10,7 +10,6 @@ N_COMPONENTS = 30
 N_VARIABLE = 100  # genes whose correlations are compared
 KERNEL_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the median squared distance of real cells
 NEIGHBOURS = 15  # real training cells that vote for the type of a generated one
-SMALLEST_RATIO = 2.0**-20  # a copier's ratio is 0; its logarithm stays finite
 
 
 def _dense(matrix):
@@ -155,5 +154,4 @@ def memorisation(solution, output, shared):
         return np.median(index.kneighbors(x)[0])
 
     real = shared.per_solution("nearest real", lambda: distances(_real(solution, shared)))
-    ratio = distances(_made(solution, output, shared)) / real
-    return abs(np.log2(max(ratio, SMALLEST_RATIO)))
+    return max(0.0, 1 - distances(_made(solution, output, shared)) / real)

@@ -126,8 +126,8 @@ def variant_of(name: str) -> dict[str, Any]:
 
 def dataset_card(house: House, config: Mapping[str, Any], name: str) -> DatasetCard:
     """The card of a dataset named in a config, or one made up for the user's own file."""
-    given = config["datasets"].get(name)
-    if given is None:
+    given = config["datasets"].get(name) or {}
+    if "path" not in given:
         return house.datasets[base_of(name)]
     path = Path(given["path"]).expanduser()
     multimodal = path.suffix == ".h5mu"
@@ -171,15 +171,27 @@ def _selected_tasks(config: Mapping[str, Any], where: str) -> list[str]:
     return list(config["tasks"])
 
 
-def _selected_datasets(config: Mapping[str, Any], house: House, where: str) -> list[str]:
+def _selected_datasets(
+    config: Mapping[str, Any], house: House, tasks: Sequence[str], where: str
+) -> list[str]:
     for name, given in config["datasets"].items():
-        if given is not None:
+        for task in (given or {}).get("tasks", []):
+            if task not in tasks:
+                raise ConfigError(
+                    f"{where}: datasets.{name}.tasks: '{task}' is none of the selected tasks; "
+                    f"{nearest(task, tasks)}"
+                )
+        if given and "path" in given:
             if name in house.datasets:
                 raise ConfigError(f"{where}: datasets: '{name}' is the name of a built-in dataset")
             path = Path(given["path"]).expanduser()
             if not path.is_file():
                 raise ConfigError(f"{where}: datasets.{name}.path: no such file: {path}")
             continue
+        if set(given or {}) - {"tasks"}:
+            raise ConfigError(
+                f"{where}: datasets.{name}: wanted a `path` beside {', '.join(sorted(given))}"
+            )
         if base_of(name) not in house.datasets:
             hint = nearest(base_of(name), house.datasets)
             raise ConfigError(
@@ -236,7 +248,7 @@ def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
     component_paths = [p if p.is_absolute() else root() / p for p in component_paths]
     house = read_house(component_paths)
     tasks = _selected_tasks(config, where)
-    datasets = _selected_datasets(config, house, where)
+    datasets = _selected_datasets(config, house, tasks, where)
     methods = _selected_methods(config, house, tasks, where)
     for key in ("params", "resources"):
         for name, given in config.get(key, {}).items():
@@ -259,13 +271,16 @@ def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
                 f"{where}: no selected method does the task '{task}' (controls do not count); "
                 "add one to `methods`, or leave the task out"
             )
-        eligible = [d for d in datasets if needs <= set(dataset_card(house, config, d).has)]
+        asked = [d for d in datasets if task in (config["datasets"][d] or {}).get("tasks", tasks)]
+        eligible = [d for d in asked if needs <= set(dataset_card(house, config, d).has)]
         if not eligible:
             raise ConfigError(
                 f"{where}: no selected dataset suits the task '{task}', which needs "
                 f"{', '.join(sorted(needs))}; "
                 + "; ".join(
                     f"{d} lacks {', '.join(sorted(needs - set(dataset_card(house, config, d).has)))}"
+                    if d in asked
+                    else f"{d} is not asked for it"
                     for d in datasets
                 )
             )

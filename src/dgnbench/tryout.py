@@ -30,7 +30,8 @@ SMALL: Mapping[str, str] = {
 }
 
 
-def _split(house: House, task: str, dataset: str, seed: int, group: Path) -> None:
+def split_dataset(house: House, task: str, dataset: str, seed: int, group: Path) -> None:
+    """Load a dataset and write a task's problem and solution into the folder `group`."""
     card = house.datasets[base_of(dataset)]
     missing = set(all_tasks()[task].needs) - set(card.has)
     if missing:
@@ -103,7 +104,7 @@ def try_method(
         where = dataset or SMALL[chosen]
         with tempfile.TemporaryDirectory(prefix="dgnbench-try-") as scratch:
             group = Path(scratch) / where / "r0"
-            _split(house, chosen, where, seed, group)
+            split_dataset(house, chosen, where, seed, group)
             companions = [c for c in _companions(house, chosen) if c.id != method]
             for one, name in [(card, method), *((c, c.id) for c in companions)]:
                 used = {**one.params, **({} if full else one.smoke)}
@@ -175,7 +176,7 @@ def benchmark(
     for dataset in datasets or [SMALL[task]]:
         with tempfile.TemporaryDirectory(prefix="dgnbench-") as scratch:
             group = Path(scratch) / dataset / "r0"
-            _split(house, task, dataset, seed, group)
+            split_dataset(house, task, dataset, seed, group)
             problem = read_parts(group / "problem")
             try:
                 output = check_output(

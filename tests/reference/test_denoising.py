@@ -23,7 +23,9 @@ def score(name, solution, output):
 def case():
     """Counts with a known mean of rank 4, split by the task itself: (problem, solution)."""
     rng = np.random.default_rng(0)
-    mean = np.exp(rng.normal(-1, 1, 60) + rng.normal(0, 0.7, (200, 4)) @ rng.normal(0, 0.7, (4, 60)))
+    mean = np.exp(
+        rng.normal(-1, 1, 60) + rng.normal(0, 0.7, (200, 4)) @ rng.normal(0, 0.7, (4, 60))
+    )
     data = AnnData(sparse.csr_matrix(rng.poisson(mean).astype(np.float32)))
     data.layers["mean"] = mean
     return all_tasks()["denoising"].split(data, seed=1)

@@ -36,6 +36,8 @@ def changed(**changes):
         (changed(datasets={"simulated_batches@n_cels=9": None}), "unknown parameter 'n_cels'"),
         (changed(datasets={"mine": {"path": "nowhere.h5ad"}}), "no such file: nowhere.h5ad"),
         (changed(datasets={"mine": {"path": "x.h5ad", "bach": "d"}}), "unknown key 'bach'"),
+        (changed(datasets={"pbmc68k_reduced": {"tasks": ["denoisng"]}}), "'denoisng' is none of"),
+        (changed(datasets={"pbmc68k_reduced": {"batch": "donor"}}), "wanted a `path` beside batch"),
         (changed(tasks=["integration"], methods=["pca"]), "pbmc68k_reduced lacks batch"),
         (changed(params={"keras_vae": {"epoch": 1}}), "unknown parameter 'epoch'"),
         (changed(params={"vae": {}}), "no method named 'vae'"),
@@ -54,6 +56,15 @@ def test_a_dataset_that_suits_no_selected_task_is_refused():
     config["datasets"]["simulated_batches"] = None
     with pytest.raises(CardError, match="'pbmc68k_reduced' suits none"):
         make_plan(config)
+
+
+def test_a_dataset_can_be_kept_to_some_tasks():
+    config = changed(tasks=["denoising", "generation"], methods=["keras_vae"])
+    config["datasets"] = {"pbmc68k_reduced": {"tasks": ["generation"]}, "simulated_batches": None}
+    asked = {(run.dataset, run.task) for run in make_plan(config).runs}
+    assert ("pbmc68k_reduced", "generation") in asked
+    assert ("pbmc68k_reduced", "denoising") not in asked
+    assert ("simulated_batches", "denoising") in asked
 
 
 def test_the_controls_of_a_task_always_take_part():
