@@ -6,18 +6,14 @@ moments within the type; the libraries are drawn from the type's own cells.
 
 import numpy as np
 
-from dgnbench.transforms import library_size
+from dgnbench.transforms import inverse_dispersion, library_size
 
 
 def fit_type(counts):
     """Proportions and inverse dispersions (genes,) of one type's cells, and their libraries."""
     size = library_size(counts)
     share = counts.sum(axis=0) / size.sum()
-    expected = size[:, None] * share
-    # E[(x - mu)^2] = mu + mu^2 / theta, so theta = sum(mu^2) / sum((x - mu)^2 - mu)
-    excess = ((counts - expected) ** 2 - expected).sum(axis=0)
-    theta = np.where(excess > 0, (expected**2).sum(axis=0) / np.maximum(excess, 1e-12), 1e6)
-    return share, np.clip(theta, 1e-3, 1e6), size
+    return share, inverse_dispersion(counts, size[:, None] * share), size
 
 
 def generation(train, request, *, seed, labels):

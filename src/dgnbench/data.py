@@ -48,8 +48,10 @@ def load(card: DatasetCard, params: Mapping[str, Any]) -> Any:
     DataError
         With the dataset, the place, what was wanted, what came and how to mend it.
     """
-    data = _load_own(card) if card.path is not None else _load_component(card, params)
     multimodal = len(card.modalities) > 1
+    if multimodal:
+        _mudata()  # before a dataset's own code makes one
+    data = _load_own(card) if card.path is not None else _load_component(card, params)
     if multimodal != hasattr(data, "mod"):
         wanted = "a MuData" if multimodal else "an AnnData"
         raise DataError(f"dataset {card.id}: wanted {wanted}, got {type(data).__name__}")
@@ -66,6 +68,14 @@ def load(card: DatasetCard, params: Mapping[str, Any]) -> Any:
     if not params or params == dict(card.params):
         _check_expected(data, card)
     return data
+
+
+def _mudata() -> Any:
+    """mudata, set to leave the columns of the modalities in the modalities (its coming default)."""
+    import mudata
+
+    mudata.set_options(pull_on_update=False)
+    return mudata
 
 
 def _load_component(card: DatasetCard, params: Mapping[str, Any]) -> Any:
@@ -89,10 +99,7 @@ def _load_own(card: DatasetCard) -> Any:
     columns = dict(card.columns or {})
     try:
         if card.path.suffix == ".h5mu":
-            import mudata
-
-            mudata.set_options(pull_on_update=False)
-            data = mudata.read_h5mu(card.path)
+            data = _mudata().read_h5mu(card.path)
         else:
             import anndata
 
@@ -124,7 +131,7 @@ def _load_own(card: DatasetCard) -> Any:
             if key in columns and columns[key] not in rna.obs and columns[key] in data.obs:
                 rna.obs[columns[key]] = data.obs.loc[both, columns[key]].to_numpy()
         _rename(rna, columns, card)
-        return mudata.MuData({"rna": rna, card.modalities[1]: data[second][both].copy()})
+        return _mudata().MuData({"rna": rna, card.modalities[1]: data[second][both].copy()})
     if "layer" in columns:
         if columns["layer"] not in data.layers:
             raise DataError(
@@ -219,9 +226,6 @@ def _check_column(data: AnnData, key: str, card: DatasetCard) -> None:
 
 
 def _same_cells(parts: Mapping[str, AnnData], card: DatasetCard) -> Any:
-    import mudata
-
-    mudata.set_options(pull_on_update=False)
     rna, second = parts["rna"], parts[card.modalities[1]]
     missing = rna.obs_names.difference(second.obs_names)
     if len(missing):
@@ -229,7 +233,7 @@ def _same_cells(parts: Mapping[str, AnnData], card: DatasetCard) -> Any:
             f"dataset {card.id}: {len(missing)} cells of rna are not in {card.modalities[1]}, "
             f"the first '{missing[0]}'; wanted the same cells in both"
         )
-    return mudata.MuData({"rna": rna, card.modalities[1]: second[rna.obs_names].copy()})
+    return _mudata().MuData({"rna": rna, card.modalities[1]: second[rna.obs_names].copy()})
 
 
 def describe(data: Any) -> dict[str, int]:
@@ -269,10 +273,7 @@ def write(data: Any, path: Path) -> None:
 def read(path: Path) -> Any:
     """Read a prepared dataset."""
     if path.suffix == ".h5mu":
-        import mudata
-
-        mudata.set_options(pull_on_update=False)
-        return mudata.read_h5mu(path)
+        return _mudata().read_h5mu(path)
     import anndata
 
     return anndata.read_h5ad(path)

@@ -14,7 +14,7 @@ TARGET_SUM = 1e4  # counts per ten thousand, the field's habit
 
 def library_size(counts: Any) -> FloatArray:
     """Counts a cell: shape (cells,), float64."""
-    return np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    return np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
 
 
 def log1p_cp10k(counts: Any) -> Any:
@@ -67,3 +67,24 @@ def principal_components(matrix: Any, n: int, seed: int) -> Any:
     if sparse.issparse(matrix):
         return PCA(n, svd_solver="arpack", random_state=seed).fit(sparse.csr_matrix(matrix))
     return PCA(n, random_state=seed).fit(matrix)
+
+
+def inverse_dispersion(counts: Any, expected: Any) -> FloatArray:
+    """The inverse dispersion of every gene around known expectations, by moments.
+
+    From E[(x − μ)²] = μ + μ²/θ: θ = Σ μ² / Σ ((x − μ)² − μ), sums over cells.
+
+    Parameters
+    ----------
+    counts, expected
+        Cells x genes, dense.
+
+    Returns
+    -------
+    Shape (genes,), between 1e-3 and 1e6; the latter, nearly Poisson, where nothing is dispersed.
+    """
+    excess = ((counts - expected) ** 2 - expected).sum(axis=0)
+    squares = (expected**2).sum(axis=0)
+    theta = np.divide(squares, excess, out=np.full_like(excess, 1e6), where=excess > 0)
+    clipped: FloatArray = np.clip(theta, 1e-3, 1e6)
+    return clipped
