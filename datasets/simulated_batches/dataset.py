@@ -17,7 +17,7 @@ BATCH_SHARES = np.array([0.4, 0.35, 0.25])
 MISSING = (4, 2)  # type 4 does not occur in batch 2
 MEDIAN_LIBRARY = (1500.0, 1000.0, 2200.0)  # counts a cell, by batch
 LIBRARY_SD = 0.35  # of the log; PBMC 10x data lie at 0.3-0.4
-DISPERSION = (2.0, 1.0)  # theta: gamma shape and scale by gene; var = mu + mu^2 / theta
+DISPERSION = (2.0, 5.0)  # of genes, theta - 1: gamma shape and scale; var = mu + mu^2 / theta
 
 
 def load(files: dict[str, str], *, n_cells: int, n_genes: int, seed: int) -> AnnData:
@@ -52,7 +52,7 @@ def load(files: dict[str, str], *, n_cells: int, n_genes: int, seed: int) -> Ann
     share /= share.sum(axis=1, keepdims=True)
     library = np.array(MEDIAN_LIBRARY)[batches] * np.exp(rng.normal(0, LIBRARY_SD, n_cells))
     mean = share * library[:, None] * (n_genes / 600)  # depth a gene does not depend on n_genes
-    theta = rng.gamma(DISPERSION[0], DISPERSION[1], n_genes) + 0.3
+    theta = rng.gamma(*DISPERSION, n_genes) + 1
     counts = rng.poisson(rng.gamma(theta, mean / theta))
 
     obs = pd.DataFrame(

@@ -16,6 +16,7 @@ from scipy import sparse
 TYPE_SHARES = np.array([0.35, 0.25, 0.2, 0.15, 0.05])
 N_STATES = 4  # continuous factors beside the type
 LIBRARY = (2000.0, 0.35)  # median counts a cell and standard deviation of the log
+DISPERSION = (2.0, 5.0)  # of genes, theta - 1: gamma shape and scale; var = mu + mu^2 / theta
 PROTEIN_THETA = 8.0  # inverse dispersion of protein counts
 BACKGROUND = (2.0, 0.5)  # mean and standard deviation of the log of ambient counts, by protein
 
@@ -34,7 +35,7 @@ def load(
     type_factors = rng.normal(0, 1.2, (len(TYPE_SHARES), N_STATES))
     factors = type_factors[types] + rng.normal(0, 0.6, (n_cells, N_STATES))
 
-    loadings = rng.normal(0, 0.6, (N_STATES, n_genes)) * (rng.random((N_STATES, n_genes)) < 0.4)
+    loadings = rng.normal(0, 0.4, (N_STATES, n_genes)) * (rng.random((N_STATES, n_genes)) < 0.4)
     log_rate = rng.normal(-1, 1.2, n_genes) + factors @ loadings
     bend = rng.normal(0, 0.4, (2, n_genes))
     log_rate += rng.normal(0, 0.25, (2, n_genes))[batches] + bend[batches] * np.tanh(log_rate)
@@ -42,7 +43,7 @@ def load(
     share /= share.sum(axis=1, keepdims=True)
     library = LIBRARY[0] * np.exp(rng.normal(0, LIBRARY[1], n_cells)) * (n_genes / 500)
     mean = share * library[:, None]
-    counts = _negative_binomial(rng, mean, rng.gamma(2.0, 1.0, n_genes) + 0.3)
+    counts = _negative_binomial(rng, mean, rng.gamma(*DISPERSION, n_genes) + 1)
 
     protein_loadings = rng.normal(0, 1.0, (N_STATES, n_proteins))
     drive = factors @ protein_loadings + rng.normal(0, 0.5, n_proteins)

@@ -15,11 +15,11 @@ def draw(results):
             continue
         figure, axis = plt.subplots(figsize=(6.5, 3.6))
         axis.scatter(here["seconds_fit"].clip(lower=0.01), here["scaled"], s=30, color="#0b5cad")
-        for method, row in here.iterrows():
+        for i, (method, row) in enumerate(here.sort_values("seconds_fit").iterrows()):
             axis.annotate(
                 results.label(method),
                 (max(row["seconds_fit"], 0.01), row["scaled"]),
-                xytext=(5, 3),
+                xytext=(5, -9 if i % 2 else 3),  # neighbours' names do not lie on each other
                 textcoords="offset points",
                 fontsize=8,
             )

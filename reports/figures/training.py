@@ -23,10 +23,15 @@ def draw(results):
             for axis, (method, history) in zip(axes.flat, histories.items(), strict=False):
                 for name in history.columns.drop("epoch"):
                     axis.plot(history["epoch"], history[name], label=name, linewidth=1)
-                axis.set(title=results.label(method), xlabel="epoch")
+                axis.set(title=results.label(method), xlabel="epoch or step")
                 if history.drop(columns="epoch").min().min() > 0:
                     axis.set_yscale("log")
                 axis.legend(fontsize=7, frameon=False)
             figure.tight_layout()
             label = results.dataset_label(dataset)
-            yield task, f"Training on {label}", f"Loss parts over epochs on {label}", figure
+            yield (
+                task,
+                f"Training on {label}",
+                f"Loss parts over epochs or steps on {label}",
+                figure,
+            )

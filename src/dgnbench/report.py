@@ -18,6 +18,7 @@ from dgnbench.results import Results
 from dgnbench.stats import aggregate, not_separated
 
 FIGURE_DPI = 110
+MEANINGLESS = ("not_applicable", "declined")  # a column of nothing else is not shown
 
 
 def _number(value: Any, digits: int = 3) -> str:
@@ -112,7 +113,7 @@ def _dataset_table(results: Results, task: str, dataset: str) -> dict[str, Any]:
     applicable = [
         metric
         for metric in cards
-        if (here.loc[here["metric"] == metric, "status"] != "not_applicable").any()
+        if not here.loc[here["metric"] == metric, "status"].isin(MEANINGLESS).all()
     ]
     rows = []
     for method, own in here.groupby("method", sort=False):
@@ -167,14 +168,20 @@ def _in_words(results: Results, task: str, rows: list[dict[str, Any]]) -> list[s
         f"Highest mean scaled {results.metrics[task][results.primary(task)]['label']}: "
         f"{best['label']} ({best['floor']:.2f}, a {best['role']})."
     )
+    methods = [row for row in scored if row["role"] == "method"]
+    floors = [r for r in rows if r["role"] == "floor" and math.isfinite(r["floor"])]
+    if floors:
+        top = max(floors, key=lambda row: row["floor"])
+        behind = [row["label"] for row in methods if row["floor"] <= top["floor"]]
+        if behind:
+            said.append(
+                f"Not better than the floor {top['label']} ({top['floor']:.2f}): "
+                f"{', '.join(behind)}."
+            )
     baselines = [row for row in scored if row["role"] == "baseline"]
     if baselines:
         top = max(baselines, key=lambda row: row["floor"])
-        behind = [
-            row["label"]
-            for row in scored
-            if row["role"] == "method" and row["floor"] <= top["floor"]
-        ]
+        behind = [row["label"] for row in methods if row["floor"] <= top["floor"]]
         if behind:
             said.append(
                 f"Not better than the best non-deep baseline, {top['label']} "

@@ -43,6 +43,10 @@ class Results:
         """A method's name for people."""
         return str(self.manifest["cards"]["methods"][method]["label"])
 
+    def role(self, method: str) -> str:
+        """A method's role: method, baseline, floor or ceiling."""
+        return str(self.manifest["cards"]["methods"][method]["role"])
+
     def dataset_label(self, dataset: str) -> str:
         """A dataset's name for people."""
         return str(self.manifest["cards"]["datasets"][dataset]["label"])

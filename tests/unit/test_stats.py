@@ -1,0 +1,82 @@
+"""Scaling between controls and both ways to count what is missing."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from dgnbench.stats import aggregate, not_separated, scaled
+
+
+def table(values, direction="max", dataset="d", metric="m"):
+    """Rows for {method: value}; names that start with floor or ceiling are controls."""
+    return pd.DataFrame(
+        {
+            "task": "t",
+            "dataset": dataset,
+            "replicate": 0,
+            "method": method,
+            "role": method if method in ("floor", "ceiling") else "method",
+            "uses_labels": False,
+            "metric": metric,
+            "direction": direction,
+            "primary": True,
+            "value": value,
+            "status": "failed" if math.isnan(value) else "ok",
+        }
+        for method, value in values.items()
+    )
+
+
+def with_scaled(*tables):
+    scores = pd.concat(tables, ignore_index=True)
+    return scores.assign(scaled=scaled(scores))
+
+
+@pytest.mark.parametrize(("direction", "mine"), [("max", 0.25), ("min", 0.75)])
+def test_the_worst_control_is_zero_and_the_best_is_one(direction, mine):
+    floor, ceiling = (0, 4) if direction == "max" else (4, 0)
+    scores = with_scaled(table({"floor": floor, "ceiling": ceiling, "a": 1}, direction))
+    assert scores.set_index("method")["scaled"].to_dict() == {"floor": 0, "ceiling": 1, "a": mine}
+
+
+def test_worse_than_the_worst_control_is_not_clipped():
+    scores = with_scaled(table({"floor": 0, "ceiling": 2, "a": -1, "b": 3}))
+    assert scores.set_index("method")["scaled"][["a", "b"]].tolist() == [-0.5, 1.5]
+
+
+def test_other_methods_change_nothing():
+    few = with_scaled(table({"floor": 0, "ceiling": 2, "a": 1}))
+    many = with_scaled(table({"floor": 0, "ceiling": 2, "a": 1, "b": 99, "c": -99}))
+    assert few["scaled"].iloc[2] == many["scaled"].iloc[2]
+
+
+def test_a_metric_whose_controls_do_not_separate_is_named_and_left_out():
+    scores = with_scaled(
+        table({"floor": 1, "ceiling": 1, "a": 5}, metric="flat"),
+        table({"floor": 0, "ceiling": 1, "a": 0.5}),
+    )
+    assert not_separated(scores) == [("t", "d", "flat")]
+    assert scores.loc[scores["metric"] == "flat", "scaled"].isna().all()
+    means = aggregate(scores, "floor").set_index("method")
+    assert means.loc["a", "mean"] == 0.5
+    assert means.loc["a", "coverage"] == 1
+
+
+def test_a_missing_score_counts_as_floor_or_not_at_all_and_coverage_says_so():
+    scores = with_scaled(
+        table({"floor": 0, "ceiling": 1, "a": 0.8}),
+        table({"floor": 0, "ceiling": 1, "a": math.nan}, dataset="e"),
+    )
+    floor = aggregate(scores, "floor").set_index("method").loc["a"]
+    skip = aggregate(scores, "skip").set_index("method").loc["a"]
+    assert (floor["mean"], floor["coverage"]) == (0.4, 0.5)
+    assert (skip["mean"], skip["coverage"]) == (0.8, 0.5)
+
+
+def test_a_metric_that_does_not_apply_lowers_nobody_s_coverage():
+    other = table({"floor": 0, "ceiling": 1, "a": 0.5}, dataset="e")
+    other["status"], other["value"] = "not_applicable", math.nan
+    scores = with_scaled(table({"floor": 0, "ceiling": 1, "a": 0.8}), other)
+    row = aggregate(scores, "floor").set_index("method").loc["a"]
+    assert (row["mean"], row["coverage"]) == (0.8, 1)
