@@ -10,7 +10,7 @@ smoke: $(VENV)/.ready
 	$(BIN)/snakemake --configfile config/smoke.yaml --cores $(CORES)
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

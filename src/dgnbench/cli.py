@@ -222,6 +222,16 @@ def try_(arguments: argparse.Namespace) -> None:
     )
 
 
+def docs(arguments: argparse.Namespace) -> None:
+    """Write docs/components.md from the cards of the repository."""
+    from dgnbench.cards import read_house, root
+    from dgnbench.pages import components_page
+
+    page = root() / "docs" / "components.md"
+    page.write_text(components_page(read_house()))
+    print(f"{page}: written")
+
+
 def check(arguments: argparse.Namespace) -> None:
     """Check configs, or every card and component on disk."""
     from dgnbench.cards import check_method_code, functions_of
@@ -285,6 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     made = verb("check", check)
     made.add_argument("config", nargs="*", type=Path, help="configs; none: every card on disk")
+    verb("docs", docs, paths=False)
     made = verb("summary", summary, paths=False)
     made.add_argument("results", type=Path, help="results/<benchmark>")
 
