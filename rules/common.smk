@@ -5,13 +5,12 @@ import sys
 from math import ceil
 from pathlib import Path
 
-os.environ.setdefault("DGNBENCH_ROOT", str(workflow.basedir))
-os.environ["DGNBENCH_WORKFLOW_PID"] = str(os.getpid())
-
 from dgnbench.cards import component_files
 from dgnbench.contract import DgnbenchError
 from dgnbench.plan import Run, make_plan
-from dgnbench.workflow import hold_lock
+from dgnbench.workflow import hold_lock, set_environment
+
+set_environment(Path(workflow.basedir))
 
 try:
     PLAN = make_plan(config, "config")
@@ -23,9 +22,9 @@ RESULTS = f"results/{PLAN.benchmark}"
 LOGS = f"logs/{PLAN.benchmark}"
 GROUP = f"{RESULTS}/{{task}}/{{dataset}}/r{{replicate}}"
 GROUP_LOGS = f"{LOGS}/{{task}}/{{dataset}}/r{{replicate}}"
-# The interpreter of this very environment, so that a job can be pasted into any terminal.
-DGNBENCH = f"{sys.executable} -m dgnbench"
-COMPONENTS = " ".join(f"--component-path {path}" for path in PLAN.component_paths)
+COMPONENTS = [
+    word for path in PLAN.component_paths for word in ("--component-path", str(path))
+]
 
 
 wildcard_constraints:

@@ -19,12 +19,14 @@ rule prepare:
         runtime=60,
     params:
         own=lambda wildcards: (
-            f"--own '{json.dumps(PLAN.config['datasets'][wildcards.dataset])}'"
+            ["--own", json.dumps(PLAN.config["datasets"][wildcards.dataset])]
             if PLAN.dataset(wildcards.dataset).path
-            else ""
+            else []
         ),
+        components=COMPONENTS,
     shell:
-        "{DGNBENCH} prepare {wildcards.dataset:q} {params.own} {COMPONENTS} --output {output:q} 2> {log:q}"
+        "dgnbench prepare {wildcards.dataset:q} {params.own:q} {params.components:q}"
+        " --output {output:q} 2> >(tee {log:q} >&2)"
 
 
 rule split:
@@ -44,6 +46,7 @@ rule split:
         runtime=60,
     params:
         seed=lambda wildcards: PLAN.seed + int(wildcards.replicate),
-        group=GROUP,
+        group=subpath(output[0], parent=True),
     shell:
-        "{DGNBENCH} split {wildcards.task} {input.prepared:q} --seed {params.seed} --output {params.group:q} 2> {log:q}"
+        "dgnbench split {wildcards.task} {input.prepared:q} --seed {params.seed}"
+        " --output {params.group:q} 2> >(tee {log:q} >&2)"

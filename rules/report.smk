@@ -32,7 +32,7 @@ rule collect:
     log:
         f"{LOGS}/collect.log",
     shell:
-        "{DGNBENCH} collect {input.config:q} 2> {log:q}"
+        "dgnbench collect {input.config:q} 2> >(tee {log:q} >&2)"
 
 
 rule report:
@@ -46,8 +46,15 @@ rule report:
     log:
         f"{LOGS}/report.log",
     shell:
-        "{DGNBENCH} report --output {output:q} 2> {log:q}"
+        "dgnbench report --output {output:q} 2> >(tee {log:q} >&2)"
 
 
 onsuccess:
-    shell(f"{DGNBENCH} summary {RESULTS}")
+    shell("dgnbench summary {RESULTS:q}")
+
+
+onerror:
+    print(
+        f"dgnbench: a stage failed, its message is above; the rest is done and kept in {RESULTS}",
+        file=sys.stderr,
+    )

@@ -24,7 +24,8 @@ rule score:
         mem_mb=8000,
         runtime=120,
     params:
-        group=GROUP,
+        group=subpath(output[0], parent=True),
+        components=COMPONENTS,
         methods=lambda wildcards: [
             run.method
             for run in PLAN.runs_of(
@@ -32,5 +33,5 @@ rule score:
             )
         ],
     shell:
-        "{DGNBENCH} score {wildcards.task} --group {params.group:q} --methods {params.methods:q}"
-        " {COMPONENTS} 2> {log:q}"
+        "dgnbench score {wildcards.task} --group {params.group:q} --methods {params.methods:q}"
+        " {params.components:q} 2> >(tee {log:q} >&2)"

@@ -159,6 +159,7 @@ def _rename(data: AnnData, columns: Mapping[str, str], card: DatasetCard) -> Non
 
 
 def _standard(data: AnnData, card: DatasetCard, modality: str) -> AnnData:
+    from anndata import AnnData
     from scipy import sparse
 
     where = f"dataset {card.id}" + (f", modality {modality}" if len(card.modalities) > 1 else "")
@@ -190,8 +191,12 @@ def _standard(data: AnnData, card: DatasetCard, modality: str) -> AnnData:
     counts = counts.astype(np.float32)
     counts.eliminate_zeros()
     counts.sort_indices()
-    data = data.copy()
-    data.X = counts
+    declared = [key for key in ("batch", "cell_type") if key in card.has and key in data.obs]
+    mean = data.layers["mean"] if "mean" in card.has and "mean" in data.layers else None
+    # A file may hold anything else; what is not declared does not come along.
+    data = AnnData(counts, obs=data.obs[declared].copy(), var=data.var[[]].copy())
+    if mean is not None:
+        data.layers["mean"] = mean
     genes = np.asarray(counts.sum(axis=0)).ravel() > 0
     cells = np.asarray(counts.sum(axis=1)).ravel() > 0
     if not genes.all():

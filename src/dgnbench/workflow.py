@@ -11,6 +11,19 @@ from typing import IO, Any
 _held: list[IO[str]] = []
 
 
+def set_environment(repository: Path) -> None:
+    """What jobs inherit: where the components are, whose jobs they are, and this `dgnbench`.
+
+    Jobs call `dgnbench` by name, so that they can be pasted into a terminal; it must be the one of
+    the environment that Snakemake runs in, activated or not.
+    """
+    os.environ.setdefault("DGNBENCH_ROOT", str(repository))
+    os.environ["DGNBENCH_WORKFLOW_PID"] = str(os.getpid())
+    here = str(Path(sys.executable).parent)
+    before = os.environ.get("PATH", "").split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join([here, *(folder for folder in before if folder != here)])
+
+
 def hold_lock(folder: Path, workflow: Any) -> None:
     """Let only one workflow run in a folder, without a lock that outlives its holder.
 

@@ -44,7 +44,12 @@ def load(tmp_path):
 
 
 def test_a_file_comes_to_the_standard_form(load):
-    loaded = load(cells())
+    made = cells()
+    made.layers["mean"] = made.X.copy()
+    made.obsm["X_pca"] = np.zeros((20, 2))
+    made.var["mean"] = 0.0
+    loaded = load(made)
+    assert [*loaded.layers, *loaded.obsm, *loaded.uns, *loaded.var.columns] == []
     assert sparse.isspmatrix_csr(loaded.X)
     assert loaded.X.dtype == np.float32
     assert list(loaded.obs.columns) == ["batch", "cell_type"]
