@@ -13,6 +13,7 @@ import importlib.util
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,17 @@ def hide_tensorflow() -> None:
     """
     if "tensorflow" not in sys.modules:
         sys.modules["tensorflow"] = None  # type: ignore[assignment]
+
+
+def keep_compilations() -> None:
+    """Let JAX keep what it compiles for the next process: scib-metrics compiles for a minute.
+
+    It lies in the user's cache folder, unless JAX's own variables say otherwise.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dgnbench" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def load_metrics(family: MetricFamily) -> ModuleType:
@@ -124,6 +136,7 @@ def score(
     with its reason. Each method's rows are also in its own ``scores.csv``.
     """
     hide_tensorflow()
+    keep_compilations()
     solution_sha256 = sha256_of_folder(group / "solution", "*.h5ad")
     solution = None
     functions: dict[str, Any] = {}

@@ -62,7 +62,7 @@ def test_the_tutorial_s_commands_lead_to_a_row_in_the_smoke_report(tmp_path):
     table = run("dgnbench try factor_analysis")
     rows = [line.split() for line in table.splitlines() if line.startswith("factor_analysis")]
     floors = [line.split() for line in table.splitlines() if line.startswith("random_embedding")]
-    assert float(rows[0][2]) > float(floors[0][2])
+    assert float(rows[0][3]) > float(floors[0][3])
 
     said = run("snakemake --configfile config/smoke.yaml")
     assert "0 failed" in said.splitlines()[-1]
