@@ -10,6 +10,7 @@ from dgnbench.nn.adversarial import Generator, gradient_penalty, make_counts
 from dgnbench.nn.blocks import mlp
 from dgnbench.nn.likelihoods import log_nb, log_zinb
 
+LARGEST = torch.log1p(torch.tensor([1.0, 2, 3, 4, 5, 600]))
 X, MEAN, THETA = np.meshgrid([0, 1, 5, 200], [0.01, 1.0, 30.0], [0.1, 2.0, 100.0])
 
 
@@ -61,8 +62,9 @@ def test_generated_cells_are_counts_and_follow_the_seed():
     made = []
     for _ in range(2):
         nn.start(7)
-        made.append(make_counts(Generator(4, [8], 6).eval(), 20))
+        made.append(make_counts(Generator(4, [8], LARGEST).eval(), 20))
     assert made[0].shape == (20, 6)
     assert (made[0] == np.round(made[0])).all()
     assert (made[0] >= 0).all()
+    assert (made[0] <= [1, 2, 3, 4, 5, 600]).all()
     assert (made[0] == made[1]).all()

@@ -19,16 +19,23 @@ ROWS = 100  # of the training history, whatever the number of steps
 
 
 class Generator(nn.Module):
-    """Noise (cells, n_latent) to log1p counts (cells, n_genes): MLP with BatchNorm, ReLU output."""
+    """Noise (cells, n_latent) to log1p counts (cells, n_genes): MLP with BatchNorm.
 
-    def __init__(self, n_latent: int, hidden: Sequence[int], n_genes: int) -> None:
+    The output lies between 0 and `largest` (n_genes,), the largest value of a gene in training: an
+    exponential lies behind it, and a slip beyond would be thousands of counts.
+    """
+
+    largest: Tensor
+
+    def __init__(self, n_latent: int, hidden: Sequence[int], largest: Tensor) -> None:
         super().__init__()
         self.n_latent = n_latent
         self.body = mlp(n_latent, hidden, norm=True)
-        self.out = nn.Linear(hidden[-1], n_genes)
+        self.out = nn.Linear(hidden[-1], len(largest))
+        self.register_buffer("largest", largest)
 
     def forward(self, noise: Tensor) -> Tensor:
-        return torch.relu(self.out(self.body(noise)))
+        return torch.minimum(torch.relu(self.out(self.body(noise))), self.largest)
 
     def sample(self, n: int) -> Tensor:
         """Cells from standard normal noise, in the model's mode and device."""
@@ -89,7 +96,7 @@ def train(
         As soon as a loss is not finite.
     """
     cells = torch.from_numpy(np.log1p(counts.toarray()).astype(np.float32)).to(device)
-    generator = Generator(n_latent, generator_hidden, cells.shape[1]).to(device)
+    generator = Generator(n_latent, generator_hidden, cells.amax(0)).to(device)
     critic = critic_network(cells.shape[1], critic_hidden).to(device)
     optimise_generator, optimise_critic = (
         torch.optim.Adam(network.parameters(), learning_rate, betas=(betas[0], betas[1]))
