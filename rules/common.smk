@@ -8,7 +8,7 @@ from pathlib import Path
 from dgnbench.cards import component_files
 from dgnbench.contract import DgnbenchError
 from dgnbench.plan import Run, make_plan
-from dgnbench.workflow import hold_lock, set_environment
+from dgnbench.workflow import check_files, hold_lock, set_environment
 
 set_environment(Path(workflow.basedir))
 
@@ -35,3 +35,4 @@ wildcard_constraints:
 
 
 hold_lock(Path(".snakemake"), workflow)
+check_files(PLAN, workflow)

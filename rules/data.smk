@@ -1,13 +1,42 @@
-# Datasets to their standard form, then into problem and solution.
+# Files of datasets, their standard form, then problem and solution.
+
+
+# Where there is a network: a login node. Everything after it needs none.
+localrules:
+    fetch,
+    prefetch,
+
+
+# Not among `params`: files do not grow old where another cache or `offline` is chosen.
+SETTINGS = PLAN.settings.as_json()
+
+
+rule prefetch:
+    input:
+        [PLAN.fetched_of(dataset) for dataset in PLAN.datasets],
+
+
+rule fetch:
+    output:
+        "data/raw/{dataset}/source.json",
+    log:
+        "logs/fetch/{dataset}.log",
+    wildcard_constraints:
+        dataset=r"[a-z][a-z0-9_]*",
+    resources:
+        downloads=1,
+    params:
+        files=lambda wildcards: repr(PLAN.dataset(wildcards.dataset).files),
+        components=COMPONENTS,
+    shell:
+        "dgnbench fetch {wildcards.dataset:q} {params.components:q}"
+        " --settings {SETTINGS:q} 2> >(tee {log:q} >&2)"
 
 
 rule prepare:
     input:
-        card=lambda wildcards: (
-            component_files(PLAN.dataset(wildcards.dataset).folder)
-            if PLAN.dataset(wildcards.dataset).path is None
-            else str(PLAN.dataset(wildcards.dataset).path)
-        ),
+        card=lambda wildcards: PLAN.code_of(wildcards.dataset),
+        raw=lambda wildcards: PLAN.fetched_of(wildcards.dataset),
     output:
         "data/prepared/{dataset}.{suffix}",
     log:
@@ -15,7 +44,7 @@ rule prepare:
     wildcard_constraints:
         suffix="h5ad|h5mu",
     resources:
-        mem_mb=8000,
+        mem_mb=16000,
         runtime=60,
     params:
         own=lambda wildcards: (
@@ -31,9 +60,7 @@ rule prepare:
 
 rule split:
     input:
-        prepared=lambda wildcards: (
-            f"data/prepared/{wildcards.dataset}.{PLAN.dataset(wildcards.dataset).suffix}"
-        ),
+        prepared=lambda wildcards: PLAN.prepared_of(wildcards.dataset),
         task=Path(workflow.basedir) / "src/dgnbench/tasks/{task}.py",
     output:
         f"{GROUP}/split.json",

@@ -22,7 +22,9 @@ def skip_or_fail(reason: str) -> None:
 def shared_folder() -> Path:
     folder = os.environ.get("DGNBENCH_SHARED")
     if not folder:
-        pytest.skip("DGNBENCH_SHARED is not set: other people's numbers are not at hand")
+        skip_or_fail(
+            "DGNBENCH_SHARED is not set: real data and other people's numbers are not at hand"
+        )
     return Path(folder)
 
 

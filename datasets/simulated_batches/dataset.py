@@ -2,15 +2,16 @@
 
 log-rate = gene baseline + type programme + continuous state within the type, then a batch effect that
 is not a shift: each batch bends a random half of the genes by its own saturating curve of the rate, and
-weakens the type programmes by its own factor. Library sizes are log-normal and differ by batch.
+weakens the type programmes by its own factor. Library sizes are log-normal and differ by batch. What
+the same cells would have been in the first batch, at the same library size, is kept too.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
-from scipy import sparse
+
+from dgnbench.simulating import annotated, expected_counts, library_sizes, named, negative_binomial
 
 TYPE_SHARES = np.array([0.34, 0.24, 0.18, 0.13, 0.085, 0.025])  # the last one is rare
 BATCH_SHARES = np.array([0.4, 0.35, 0.25])
@@ -39,30 +40,31 @@ def load(files: dict[str, str], *, n_cells: int, n_genes: int, seed: int) -> Ann
     state_loadings = rng.normal(0, 0.35, (2, n_genes)) * (rng.random((2, n_genes)) < 0.3)
     states = rng.normal(0, 1, (n_cells, 2))
 
-    log_rate = np.empty((n_cells, n_genes))
-    for batch in range(len(BATCH_SHARES)):
-        cells = np.flatnonzero(batches == batch)
+    effects = []  # of each batch: strength of the programmes, the bend's height and middle, shift
+    for _ in BATCH_SHARES:
         strength = rng.uniform(0.8, 1.0)
-        raw = baseline + strength * programmes[types[cells]] + states[cells] @ state_loadings
         bent = rng.random(n_genes) < 0.5
         height = rng.normal(0, 0.6, n_genes) * bent
         middle = baseline + rng.normal(0, 0.5, n_genes)
-        log_rate[cells] = raw + height * np.tanh(raw - middle) + rng.normal(0, 0.2, n_genes)
-    share = np.exp(log_rate)
-    share /= share.sum(axis=1, keepdims=True)
-    library = np.array(MEDIAN_LIBRARY)[batches] * np.exp(rng.normal(0, LIBRARY_SD, n_cells))
-    mean = share * library[:, None] * (n_genes / 600)  # depth a gene does not depend on n_genes
-    theta = rng.gamma(*DISPERSION, n_genes) + 1
-    counts = rng.poisson(rng.gamma(theta, mean / theta))
+        effects.append((strength, height, middle, rng.normal(0, 0.2, n_genes)))
 
-    obs = pd.DataFrame(
-        {
-            "batch": pd.Categorical([f"batch_{b}" for b in batches]),
-            "cell_type": pd.Categorical([f"type_{t}" for t in types]),
-        },
-        index=[f"barcode_{i}" for i in range(n_cells)],
+    def log_rate(cells: np.ndarray, batch: int) -> np.ndarray:
+        """Of these cells, had they been in that batch."""
+        strength, height, middle, shift = effects[batch]
+        raw = baseline + strength * programmes[types[cells]] + states[cells] @ state_loadings
+        return raw + height * np.tanh(raw - middle) + shift
+
+    measured = np.empty((n_cells, n_genes))
+    for batch in range(len(BATCH_SHARES)):
+        cells = np.flatnonzero(batches == batch)
+        measured[cells] = log_rate(cells, batch)
+    in_first = log_rate(np.arange(n_cells), 0)
+    library = library_sizes(rng, np.array(MEDIAN_LIBRARY)[batches], LIBRARY_SD)
+    library *= n_genes / 600  # depth a gene does not depend on n_genes
+    mean = expected_counts(measured, library)
+    counts = negative_binomial(rng, mean, rng.gamma(*DISPERSION, n_genes) + 1)
+    return annotated(
+        counts,
+        {"batch": named("batch", batches), "cell_type": named("type", types)},
+        {"mean": mean, "mean_without_batch": expected_counts(in_first, library)},
     )
-    data = AnnData(sparse.csr_matrix(counts, dtype=np.float32), obs=obs)
-    data.var_names = [f"gene_{g}" for g in range(n_genes)]
-    data.layers["mean"] = mean.astype(np.float32)
-    return data

@@ -8,10 +8,9 @@ al. 2021): ambient background in every cell, foreground where the state calls fo
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
-from anndata import AnnData
 from mudata import MuData
-from scipy import sparse
+
+from dgnbench.simulating import annotated, expected_counts, library_sizes, named, negative_binomial
 
 TYPE_SHARES = np.array([0.35, 0.25, 0.2, 0.15, 0.05])
 N_STATES = 4  # continuous factors beside the type
@@ -19,10 +18,6 @@ LIBRARY = (2000.0, 0.35)  # median counts a cell and standard deviation of the l
 DISPERSION = (2.0, 5.0)  # of genes, theta - 1: gamma shape and scale; var = mu + mu^2 / theta
 PROTEIN_THETA = 8.0  # inverse dispersion of protein counts
 BACKGROUND = (2.0, 0.5)  # mean and standard deviation of the log of ambient counts, by protein
-
-
-def _negative_binomial(rng: np.random.Generator, mean: np.ndarray, theta: object) -> np.ndarray:
-    return rng.poisson(rng.gamma(theta, mean / theta))
 
 
 def load(
@@ -39,11 +34,10 @@ def load(
     log_rate = rng.normal(-1, 1.2, n_genes) + factors @ loadings
     bend = rng.normal(0, 0.4, (2, n_genes))
     log_rate += rng.normal(0, 0.25, (2, n_genes))[batches] + bend[batches] * np.tanh(log_rate)
-    share = np.exp(log_rate)
-    share /= share.sum(axis=1, keepdims=True)
-    library = LIBRARY[0] * np.exp(rng.normal(0, LIBRARY[1], n_cells)) * (n_genes / 500)
-    mean = share * library[:, None]
-    counts = _negative_binomial(rng, mean, rng.gamma(*DISPERSION, n_genes) + 1)
+    library = library_sizes(rng, np.full(n_cells, LIBRARY[0]), LIBRARY[1])
+    library *= n_genes / 500  # depth a gene does not depend on n_genes
+    mean = expected_counts(log_rate, library)
+    counts = negative_binomial(rng, mean, rng.gamma(*DISPERSION, n_genes) + 1)
 
     protein_loadings = rng.normal(0, 1.0, (N_STATES, n_proteins))
     drive = factors @ protein_loadings + rng.normal(0, 0.5, n_proteins)
@@ -54,18 +48,13 @@ def load(
     foreground = ambient * np.exp(1.0 + np.log1p(np.exp(drive)))
     protein_mean = np.where(present, foreground, background)
     protein_mean *= np.exp(rng.normal(0, 0.15, (2, n_proteins)))[batches]
-    proteins = _negative_binomial(rng, protein_mean, PROTEIN_THETA)
+    proteins = negative_binomial(rng, protein_mean, PROTEIN_THETA)
 
-    obs = pd.DataFrame(
-        {
-            "batch": pd.Categorical([f"batch_{b}" for b in batches]),
-            "cell_type": pd.Categorical([f"type_{t}" for t in types]),
-        },
-        index=[f"barcode_{i}" for i in range(n_cells)],
+    rna = annotated(
+        counts,
+        {"batch": named("batch", batches), "cell_type": named("type", types)},
+        {"mean": mean},
     )
-    rna = AnnData(sparse.csr_matrix(counts, dtype=np.float32), obs=obs)
-    rna.var_names = [f"gene_{g}" for g in range(n_genes)]
-    rna.layers["mean"] = mean.astype(np.float32)
-    protein = AnnData(sparse.csr_matrix(proteins, dtype=np.float32), obs=obs[[]].copy())
+    protein = annotated(proteins, {})
     protein.var_names = [f"protein_{p}" for p in range(n_proteins)]
     return MuData({"rna": rna, "protein": protein})

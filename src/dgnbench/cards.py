@@ -12,7 +12,7 @@ import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -24,6 +24,26 @@ from dgnbench.tasks import all_tasks
 SCHEMAS = Path(__file__).parent / "schemas"
 RESERVED = ("problem", "solution")  # folders that stand beside the methods' own
 Kind = Literal["method", "dataset", "metric"]
+Standing = Literal["pinned", "claimed", "unknown"]
+
+# Columns of a cell that a dataset may have, and what they hold.
+OBS: Mapping[str, Literal["category", "number", "flag"]] = {
+    "batch": "category",
+    "cell_type": "category",
+    "condition": "category",
+    "time": "number",
+    "pseudotime": "number",
+    "doublet": "flag",
+}
+# Parameters that every dataset takes, in the order in which they are applied.
+FILTERS: Mapping[str, str] = {
+    "max_cells": "so many cells, drawn at random",
+    "min_genes": "cells with at least so many genes",
+    "min_cells": "features seen in at least so many cells",
+    "n_top_genes": "the most variable genes (Cell Ranger's dispersion, within batches)",
+    "n_top_second": "the features of the second modality that are seen in most cells",
+}
+INTEGER_COUNTS = "integer_counts"  # in `has` of every dataset but a variant `counts=as_distributed`
 
 
 class CardError(DgnbenchError):
@@ -61,6 +81,32 @@ class MethodCard:
 
 
 @dataclass(frozen=True)
+class RemoteFile:
+    """One file of a dataset: where it is fetched, and what it must be.
+
+    Parameters
+    ----------
+    name
+        The name under which it is kept; the URLs may end otherwise.
+    urls
+        In the order in which they are tried; none for a file that only a person can fetch.
+    checksum
+        ``algorithm:hexadecimal digits``, or None where nobody has published one.
+    standing
+        `pinned`: the source's own word, a mismatch is final. `claimed`: a third party's, a mismatch
+        stops and may be accepted by hand. `unknown`: recorded at the first fetch.
+    size
+        In bytes, where known.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    checksum: str | None
+    standing: Standing
+    size: int | None
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """``datasets/<id>/dataset.yaml``, or a user's file named in a config (`path` is set)."""
 
@@ -77,14 +123,22 @@ class DatasetCard:
     modalities: tuple[str, ...]
     params: Mapping[str, Any]
     expected: Mapping[str, int]
+    files: Mapping[str, RemoteFile] = field(default_factory=dict)
+    landing: str = ""  # the page where a person finds files that have no URL
+    columns: Mapping[str, str] = field(default_factory=dict)  # the file's own names: batch, …
     notes: str = ""
     path: Path | None = None
-    columns: Mapping[str, str] | None = None  # of a user's file: batch, cell_type, layer, …
 
     @property
     def suffix(self) -> str:
         """``h5mu`` where there is a second modality, else ``h5ad``."""
         return "h5mu" if len(self.modalities) > 1 else "h5ad"
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to fetch, None where the size of a file is not known."""
+        sizes = [file.size for file in self.files.values()]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 @dataclass(frozen=True)
@@ -274,10 +328,36 @@ def read_dataset(card: Path, where: str) -> DatasetCard:
     check_against("dataset", data, where)
     if ("second_modality" in data["has"]) != (len(data["modalities"]) > 1):
         raise CardError(f"{where}: `has: second_modality` wants two `modalities`, and the reverse")
+    if data["modalities"][0] not in data["has"]:
+        raise CardError(f"{where}: `has` lacks the first of `modalities`, {data['modalities'][0]}")
+    files = {name: _remote_file(name, given or {}) for name, given in data.get("files", {}).items()}
+    for name, file in files.items():
+        if not file.urls and "landing" not in data:
+            raise CardError(f"{where}: files.{name}: wanted `urls`, or a `landing` page for people")
+    for key in data.get("columns", {}):
+        if key in OBS and key not in data["has"]:
+            raise CardError(f"{where}: columns.{key}: `has` does not name `{key}`")
     return DatasetCard(
         id=card.parent.name,
         folder=card.parent,
-        **{**data, "has": tuple(data["has"]), "modalities": tuple(data["modalities"])},
+        **{
+            **data,
+            "has": (*data["has"], INTEGER_COUNTS),
+            "modalities": tuple(data["modalities"]),
+            "files": files,
+        },
+    )
+
+
+def _remote_file(name: str, given: Mapping[str, Any]) -> RemoteFile:
+    words: tuple[Standing, ...] = ("pinned", "claimed")
+    standing: Standing = next((word for word in words if word in given), "unknown")
+    return RemoteFile(
+        name=name,
+        urls=tuple(given.get("urls", ())),
+        checksum=given.get(standing),
+        standing=standing,
+        size=given.get("size"),
     )
 
 
@@ -374,3 +454,28 @@ def check_method_code(card: MethodCard) -> None:
                 f"{file}: {task}() wants the keyword `{name}`, which the card does not give; "
                 "add it to `params`"
             )
+
+
+def check_dataset_code(card: DatasetCard) -> None:
+    """Raise `CardError` where a dataset's `load` and its card do not agree."""
+    file = card.folder / "dataset.py"
+    if not file.is_file():
+        if len(card.files) != 1:
+            raise CardError(
+                f"{file}: no such file; a dataset without code of its own has one file, "
+                f"the card names {len(card.files)}"
+            )
+        return
+    functions = functions_of(file)
+    if "load" not in functions:
+        raise CardError(f"{file}: no function `load`")
+    arguments = functions["load"].args
+    keywords = {argument.arg for argument in arguments.kwonlyargs}
+    for name in card.params:
+        if name not in keywords and name not in FILTERS:
+            raise CardError(f"{file}: load() lacks the keyword `{name}`, which the card gives it")
+    for name in sorted(keywords - set(card.params)):
+        raise CardError(
+            f"{file}: load() wants the keyword `{name}`, which the card does not give; "
+            "add it to `params`"
+        )

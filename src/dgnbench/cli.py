@@ -33,6 +33,22 @@ def _say(stage: str, what: str, result: str) -> None:
     print(f"{stage:<8} {what:<68} {result}", flush=True)
 
 
+def fetch(arguments: argparse.Namespace) -> None:
+    """Bring the files of a dataset into the cache, verified, and link them into data/raw."""
+    from dgnbench.fetching import Settings
+    from dgnbench.fetching import fetch as bring
+    from dgnbench.plan import base_of
+
+    card = _house(arguments).datasets[base_of(arguments.dataset)]
+    if not card.files:
+        raise DgnbenchError(f"dataset {card.id} has no files to fetch: it is made here")
+    settings = Settings.of(json.loads(arguments.settings))
+    output = arguments.output or Path("data/raw") / card.id
+    done = bring(card, settings, output, accept=tuple(arguments.accept))
+    said = f"{len(done)} files, {sum(file.size for file in done) / 1e6:.1f} MB"
+    _say("fetch", card.id, f"{said}, {', '.join(sorted({f.standing for f in done}))}")
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """Load a dataset, check it, write its standard form."""
     from dgnbench import data
@@ -46,7 +62,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     handler = logging.Handler()
     handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("dgnbench.data").addHandler(handler)
-    loaded = data.load(card, {**card.params, **variant_of(arguments.dataset)})
+    params = {**card.params, **variant_of(arguments.dataset)}
+    loaded = data.load(card, params, arguments.raw or Path("data/raw") / card.id)
     data.write(loaded, arguments.output)
     numbers = ", ".join(f"{n} {key[2:]}" for key, n in data.describe(loaded).items())
     _say("prepare", arguments.dataset, numbers.replace("_", " "))
@@ -190,8 +207,9 @@ def list_(arguments: argparse.Namespace) -> None:
         for method in house.methods.cards.values():
             print(f"{method.role:<8} {method.id:<22} {', '.join(method.tasks)}: {method.summary}")
     if arguments.what in ("datasets", "all"):
-        for dataset in house.datasets.cards.values():
-            print(f"dataset  {dataset.id:<22} {', '.join(dataset.has)}: {dataset.summary}")
+        from dgnbench.pages import dataset_lines
+
+        print("\n".join(dataset_lines(house)))
     if arguments.what in ("metrics", "all"):
         for family in house.metrics.cards.values():
             print(f"metrics  {family.id:<22} {', '.join(family.metrics)}")
@@ -234,7 +252,7 @@ def docs(arguments: argparse.Namespace) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Check configs, or every card and component on disk."""
-    from dgnbench.cards import check_method_code, functions_of
+    from dgnbench.cards import check_dataset_code, check_method_code, functions_of
     from dgnbench.plan import read_plan
 
     for config in arguments.config:
@@ -252,8 +270,7 @@ def check(arguments: argparse.Namespace) -> None:
         if missing:
             raise DgnbenchError(f"{family.folder / 'metric.py'}: no function `{missing[0]}`")
     for dataset in house.datasets.cards.values():
-        if "load" not in functions_of(dataset.folder / "dataset.py"):
-            raise DgnbenchError(f"{dataset.folder / 'dataset.py'}: no function `load`")
+        check_dataset_code(dataset)
     rooms = ("methods", "datasets", "metrics")
     print("ok: " + ", ".join(f"{len(getattr(house, room).cards)} {room}" for room in rooms))
 
@@ -299,8 +316,20 @@ def _parser() -> argparse.ArgumentParser:
     made = verb("summary", summary, paths=False)
     made.add_argument("results", type=Path, help="results/<benchmark>")
 
+    made = verb("fetch", fetch)
+    made.add_argument("dataset")
+    made.add_argument("--output", type=Path, help="default: data/raw/DATASET")
+    made.add_argument(
+        "--settings", default="{}",
+        help="JSON: cache_dir, manual_dir, offline, strict_checksums, rewrite_urls, timeout, wait",
+    )  # fmt: skip
+    made.add_argument(
+        "--accept", action="append", default=[], metavar="FILE",
+        help="record the new content of FILE, whatever was recorded or claimed of it",
+    )  # fmt: skip
     made = verb("prepare", prepare)
     made.add_argument("dataset")
+    made.add_argument("--raw", type=Path, help="folder of the fetched files: data/raw/DATASET")
     made.add_argument("--own", help="JSON of a user's own file: path, batch, cell_type, …")
     made.add_argument("--output", type=Path, required=True)
     made = verb("split", split, paths=False)

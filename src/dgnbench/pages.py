@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dgnbench.cards import House
+from dgnbench.cards import DatasetCard, House
 from dgnbench.tasks import all_tasks
 
 HEAD = """\
@@ -27,6 +27,64 @@ def _reference(reference: str) -> str:
     if reference.startswith("arXiv:"):
         return f"[{reference}](https://arxiv.org/abs/{reference.removeprefix('arXiv:')})"
     return reference.removeprefix("none: ")
+
+
+def tasks_of(card: DatasetCard) -> list[str]:
+    """The tasks that a dataset has everything for."""
+    return [task.id for task in all_tasks().values() if set(task.needs) <= set(card.has)]
+
+
+def checksums_of(card: DatasetCard) -> str:
+    """How many of a dataset's files have a checksum, and on whose word."""
+    from dgnbench.fetching import wanted_checksum
+
+    if not card.files:
+        return "made here"
+    words = [wanted_checksum(card, file)[1] for file in card.files.values()]
+    by_hand = sum(not file.urls for file in card.files.values())
+    said = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
+    return ", ".join(said) + (f" ({by_hand} by hand)" if by_hand else "")
+
+
+def _size(card: DatasetCard) -> str:
+    if not card.files:
+        return "–"
+    return "unknown" if card.size is None else f"{card.size / 1e6:.1f} MB"
+
+
+def _number(card: DatasetCard, key: str) -> str:
+    number = card.expected.get(key, card.params.get(key))
+    return "unknown" if number is None else str(number)
+
+
+def dataset_row(card: DatasetCard) -> tuple[str, ...]:
+    """id, kind, cells, genes, modalities, tasks, size, checksums, licence."""
+    return (
+        card.id,
+        card.kind,
+        _number(card, "n_cells"),
+        _number(card, "n_genes"),
+        "+".join(card.modalities),
+        ", ".join(tasks_of(card)) or "none yet",
+        _size(card),
+        checksums_of(card),
+        card.licence,
+    )
+
+
+DATASET_COLUMNS = (
+    "id", "kind", "cells", "genes", "modalities", "tasks", "size", "checksums", "licence",
+)  # fmt: skip
+
+
+def dataset_lines(house: House) -> list[str]:
+    """What ``dgnbench list datasets`` prints."""
+    rows = [DATASET_COLUMNS, *(dataset_row(card) for card in house.datasets.cards.values())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(DATASET_COLUMNS))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def components_page(house: House) -> str:
@@ -60,9 +118,9 @@ def components_page(house: House) -> str:
     parts.append("\n## Datasets\n")
     parts.append(
         _table(
-            ("id", "has", "what it is", "licence", "reference"),
+            (*DATASET_COLUMNS, "what it is", "reference"),
             [
-                (f"`{d.id}`", ", ".join(d.has), d.summary, d.licence, _reference(d.reference))
+                (f"`{d.id}`", *dataset_row(d)[1:], d.summary, _reference(d.reference))
                 for d in house.datasets.cards.values()
             ],
         )

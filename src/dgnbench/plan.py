@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dgnbench.cards import (
+    FILTERS,
+    INTEGER_COUNTS,
+    OBS,
     CardError,
     DatasetCard,
     House,
     MethodCard,
     Resources,
     check_against,
+    check_dataset_code,
     check_method_code,
+    component_files,
     nearest,
     read_house,
     read_yaml,
     root,
 )
 from dgnbench.contract import CONTROLS
+from dgnbench.fetching import LOCK, Settings
 from dgnbench.tasks import all_tasks
 
 
@@ -95,6 +102,28 @@ class Plan:
             groups.setdefault((run.task, run.dataset, run.replicate), []).append(run)
         return groups
 
+    def code_of(self, dataset: str) -> list[str]:
+        """What a dataset is prepared with: its card and code, or the user's own file."""
+        card = self.dataset(dataset)
+        if card.path is not None:
+            sets = card.columns.get("gene_sets")
+            return [str(card.path), *([sets] if sets else [])]
+        return [str(file) for file in component_files(card.folder) if file.name != LOCK]
+
+    def fetched_of(self, dataset: str) -> list[str]:
+        """The record of a dataset's fetched files, if it has some."""
+        card = self.dataset(dataset)
+        return [f"data/raw/{card.id}/source.json"] if card.files else []
+
+    def prepared_of(self, dataset: str) -> str:
+        """Where a dataset lies in its standard form."""
+        return f"data/prepared/{dataset}.{self.dataset(dataset).suffix}"
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """How the files of datasets are fetched."""
+        return Settings.of(self.config)
+
     @property
     def groups(self) -> list[tuple[str, str, int]]:
         """Every (task, dataset, replicate)."""
@@ -124,16 +153,37 @@ def variant_of(name: str) -> dict[str, Any]:
     return {key: scalar(value) for key, value in pairs}
 
 
+MODALITIES = {"prot": "protein", "protein": "protein", "adt": "protein", "atac": "atac"}
+COLUMNS = (
+    "counts",
+    *OBS,
+    "spatial",
+    "gene_sets",
+    "rna",
+    "second_modality",
+)  # a user may name these
+
+
+def expanded(path: str) -> Path:
+    """A path of a config, with ``~`` and ``$VARIABLES`` filled in."""
+    return Path(os.path.expandvars(path)).expanduser()
+
+
 def dataset_card(house: House, config: Mapping[str, Any], name: str) -> DatasetCard:
     """The card of a dataset named in a config, or one made up for the user's own file."""
     given = config["datasets"].get(name) or {}
     if "path" not in given:
-        return house.datasets[base_of(name)]
-    path = Path(given["path"]).expanduser()
-    multimodal = path.suffix == ".h5mu"
-    has = ["rna", *(key for key in ("batch", "cell_type") if key in given)]
+        card = house.datasets[base_of(name)]
+        if {**card.params, **variant_of(name)}.get("counts") == "as_distributed":
+            return replace(card, has=tuple(what for what in card.has if what != INTEGER_COUNTS))
+        return card
+    path = expanded(given["path"])
+    second = str(given.get("second_modality", "second"))
+    multimodal = path.suffix == ".h5mu" or second.startswith("obsm/")
+    has = ["rna", *(key for key in (*OBS, "spatial", "gene_sets") if key in given)]
+    kind = MODALITIES.get(second.removeprefix("obsm/").lower(), second.removeprefix("obsm/"))
     return DatasetCard(
-        id=name,
+        id=base_of(name),
         folder=path.parent,
         label=given.get("label", name),
         summary=given.get("summary", f"The user's own data, {path.name}."),
@@ -142,15 +192,15 @@ def dataset_card(house: House, config: Mapping[str, Any], name: str) -> DatasetC
         source=path.name,
         licence=given.get("licence", "unknown"),
         reference="none: the user's own data",
-        has=(*has, "second_modality") if multimodal else tuple(has),
-        modalities=("rna", given.get("second_modality", "second")) if multimodal else ("rna",),
+        has=(*has, *(["second_modality"] if multimodal else []), INTEGER_COUNTS),
+        modalities=("rna", kind) if multimodal else ("rna",),
         params={},
         expected={},
         path=path,
         columns={
-            key: value
+            key: str(expanded(value)) if key == "gene_sets" else value
             for key, value in given.items()
-            if key in ("batch", "cell_type", "layer", "rna", "second_modality")
+            if key in COLUMNS
         },
     )
 
@@ -182,11 +232,21 @@ def _selected_datasets(
                     f"{nearest(task, tasks)}"
                 )
         if given and "path" in given:
-            if name in house.datasets:
-                raise ConfigError(f"{where}: datasets: '{name}' is the name of a built-in dataset")
-            path = Path(given["path"]).expanduser()
-            if not path.is_file():
-                raise ConfigError(f"{where}: datasets.{name}.path: no such file: {path}")
+            if base_of(name) in house.datasets:
+                raise ConfigError(
+                    f"{where}: datasets: '{base_of(name)}' is the name of a built-in dataset"
+                )
+            path = expanded(given["path"])
+            for key in ("path", "gene_sets"):
+                if key in given and not expanded(given[key]).is_file():
+                    raise ConfigError(
+                        f"{where}: datasets.{name}.{key}: no such file: {expanded(given[key])}"
+                    )
+            if path.suffix == ".h5mu" and "second_modality" not in given:
+                raise ConfigError(
+                    f"{where}: datasets.{name}: an .h5mu wants `second_modality:`, its name in the file"
+                )
+            _check_names(variant_of(name), FILTERS, f"{where}: datasets.{name}")
             continue
         if set(given or {}) - {"tasks"}:
             raise ConfigError(
@@ -199,7 +259,8 @@ def _selected_datasets(
                 "(a file of your own: give its `path`)"
             )
         card = house.datasets[base_of(name)]
-        _check_names(variant_of(name), card.params, f"{where}: datasets.{name}")
+        check_dataset_code(card)
+        _check_names(variant_of(name), {**card.params, **FILTERS}, f"{where}: datasets.{name}")
     return list(config["datasets"])
 
 

@@ -6,7 +6,10 @@ import fcntl
 import os
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dgnbench.plan import Plan
 
 _held: list[IO[str]] = []
 
@@ -22,6 +25,33 @@ def set_environment(repository: Path) -> None:
     here = str(Path(sys.executable).parent)
     before = os.environ.get("PATH", "").split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([here, *(folder for folder in before if folder != here)])
+
+
+def check_files(plan: Plan, workflow: Any) -> None:
+    """Name every file at once that only a person can bring, before hours of work.
+
+    Parameters
+    ----------
+    plan
+        Whose datasets are wanted; one that is fetched or prepared already needs no more.
+    workflow
+        Snakemake's object: only the process that plans looks.
+    """
+    from dgnbench.fetching import missing
+
+    if workflow.exec_mode.name != "DEFAULT":
+        return
+    wanting = {}
+    for dataset in plan.datasets:
+        card = plan.dataset(dataset)
+        fetched = [Path(source) for source in plan.fetched_of(dataset)]
+        fetched += [source.with_name(name) for source in fetched for name in card.files]
+        if not Path(plan.prepared_of(dataset)).is_file() and not all(f.is_file() for f in fetched):
+            wanting[card.id] = card
+    lines = [line for card in wanting.values() for line in missing(card, plan.settings)]
+    if lines:
+        print("dgnbench: files are missing\n" + "\n".join(lines), file=sys.stderr)
+        os._exit(2)
 
 
 def hold_lock(folder: Path, workflow: Any) -> None:

@@ -49,7 +49,7 @@ def test_a_file_comes_to_the_standard_form(load):
     made.obsm["X_pca"] = np.zeros((20, 2))
     made.var["mean"] = 0.0
     loaded = load(made)
-    assert [*loaded.layers, *loaded.obsm, *loaded.uns, *loaded.var.columns] == []
+    assert [*loaded.layers, *loaded.obsm, *loaded.uns, *loaded.var.columns] == ["counts_audit"]
     assert sparse.isspmatrix_csr(loaded.X)
     assert loaded.X.dtype == np.float32
     assert list(loaded.obs.columns) == ["batch", "cell_type"]
@@ -63,11 +63,11 @@ def test_counts_may_lie_in_a_layer(load):
     made = cells()
     made.layers["counts"] = made.X.copy()
     made.X = np.log1p(made.X.toarray())
-    with pytest.raises(data.DataError, match=r"not integers.*wanted raw counts.*`layer:`"):
+    with pytest.raises(data.DataError, match=r"not integers.*wanted raw counts.*`counts:`"):
         load(made)
-    assert (load(made, layer="counts").X != cells().X).nnz == 0
-    with pytest.raises(data.DataError, match=r"no layer 'cnts'.*there are: counts"):
-        load(made, layer="cnts")
+    assert (load(made, counts="layers/counts").X != cells().X).nnz == 0
+    with pytest.raises(data.DataError, match=r"no counts at .layers/cnts.*layers/counts"):
+        load(made, counts="layers/cnts")
 
 
 def _set(made, row, column, value):
@@ -143,5 +143,5 @@ def test_a_multimodal_file_keeps_the_cells_that_have_both(load, caplog):
     assert data.describe(loaded)["n_second"] == 4
     assert loaded["rna"].n_obs == 15
     assert "15 of 20 cells have both modalities" in caplog.text
-    with pytest.raises(data.DataError, match="the file has rna, adt"):
+    with pytest.raises(data.DataError, match="there are: rna, adt"):
         load(both, second_modality="atac")

@@ -45,5 +45,5 @@ def test_own_data_that_are_no_counts_are_one_message(workdir, tmp_path):
     done = here.snakemake()
     assert done.returncode == 1
     assert "values that are not integers" in done.stdout
-    assert "layer:" in done.stdout
+    assert "`counts:`" in done.stdout
     assert "Traceback" not in done.stdout

@@ -54,7 +54,7 @@ TASK = Task(
     id="denoising",
     label="Denoising",
     summary="From 90 % of the molecules of every cell, tell the expected counts; the other 10 % judge.",
-    needs=("rna",),
+    needs=("rna", "integer_counts"),
     parts=("counts",),
     output=Slot("prediction", rows="counts.obs", columns="counts.var", nonnegative=True),
     primary="poisson_nll",

@@ -54,7 +54,7 @@ TASK = Task(
     id="generation",
     label="Generation",
     summary="Make new cells, as counts, that cannot be told from held-out real ones.",
-    needs=("rna", "cell_type"),
+    needs=("rna", "cell_type", "integer_counts"),
     parts=("train", "request"),
     restricted=("labels",),
     output=Slot("counts", rows="request.obs", columns="train.var"),

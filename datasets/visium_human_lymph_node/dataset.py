@@ -1,0 +1,17 @@
+"""Visium spots with their places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anndata import AnnData
+
+from dgnbench.reading import read_visium
+
+
+def load(files: dict[str, Path]) -> AnnData:
+    """Spots under tissue; places in pixels of the full image."""
+    return read_visium(
+        files["V1_Human_Lymph_Node_filtered_feature_bc_matrix.h5"],
+        files["V1_Human_Lymph_Node_spatial.tar.gz"],
+    )
