@@ -32,14 +32,16 @@ def shared_folder() -> Path:
 def groups(tmp_path_factory):
     """``groups(task)``: a folder with problem/ and solution/ of that task's small dataset."""
     from dgnbench.cards import read_house
-    from dgnbench.tryout import SMALL, split_dataset
+    from dgnbench.tasks import all_tasks
+    from dgnbench.tryout import split_dataset
 
     made: dict[str, Path] = {}
 
     def group(task: str) -> Path:
         if task not in made:
-            folder = tmp_path_factory.mktemp(task) / SMALL[task] / "r0"
-            split_dataset(read_house(), task, SMALL[task], 0, folder)
+            dataset = all_tasks()[task].example
+            folder = tmp_path_factory.mktemp(task) / dataset / "r0"
+            split_dataset(read_house(), task, dataset, 0, folder)
             made[task] = folder
         return made[task]
 

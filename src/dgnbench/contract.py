@@ -92,6 +92,10 @@ class Task:
     split
         ``split(data, *, seed) -> (problem, solution)``; data is an AnnData, or a MuData where
         the task needs a second modality.
+    example
+        A dataset of a size at which `dgnbench try` takes seconds.
+    hint
+        For whoever writes a method: what the parts hold, and what to return.
     """
 
     id: str
@@ -102,6 +106,8 @@ class Task:
     output: Slot
     primary: str
     split: Split
+    example: str
+    hint: str
     restricted: tuple[str, ...] = ()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dgnbench.contract import DgnbenchError
+from dgnbench.tasks import all_tasks
 
 CARD = """\
 label: {label}
@@ -28,28 +29,11 @@ import numpy as np
 
 '''
 
-BODIES = {
-    "integration": '''\
-def integration(counts, *, seed, n_latent):
-    """counts.X: cells x genes, raw counts (CSR); counts.obs["batch"]. Return cells x k, k <= 100."""
+BODY = '''\
+def {task}({parts}, *, seed, n_latent):
+    """{hint}"""
     raise NotImplementedError
-''',
-    "denoising": '''\
-def denoising(counts, *, seed, n_latent):
-    """counts.X: cells x genes, raw counts (CSR). Return expected counts, same shape and scale."""
-    raise NotImplementedError
-''',
-    "modality_prediction": '''\
-def modality_prediction(train_source, train_target, test_source, *, seed, n_latent):
-    """Sources: raw RNA counts; train_target.X: normalised. Return test cells x target features."""
-    raise NotImplementedError
-''',
-    "generation": '''\
-def generation(train, request, *, seed, n_latent):
-    """train.X: raw counts. Return request.n_obs x train.n_vars new cells as integer counts."""
-    raise NotImplementedError
-''',
-}
+'''
 
 
 def new_method(name: str, tasks: Sequence[str] | None, into: Path) -> Path:
@@ -69,6 +53,10 @@ def new_method(name: str, tasks: Sequence[str] | None, into: Path) -> Path:
     label = name.replace("_", " ").capitalize()
     folder.mkdir(parents=True)
     (folder / "method.yaml").write_text(CARD.format(label=label, tasks=", ".join(chosen)))
-    bodies = "\n\n".join(BODIES[task] for task in chosen)
+    tasks_chosen = [all_tasks()[task] for task in chosen]
+    bodies = "\n\n".join(
+        BODY.format(task=task.id, parts=", ".join(task.parts), hint=task.hint)
+        for task in tasks_chosen
+    )
     (folder / "method.py").write_text(HEAD.format(label=label) + "\n" + bodies)
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,18 @@ def batches(data: AnnData) -> Any:
         return None
     codes = pd.Categorical(data.obs["batch"]).remove_unused_categories().codes
     return pd.Series([f"b{code}" for code in codes], index=data.obs_names, dtype="category")
+
+
+def generator(counts: sparse.csr_matrix, seed: int) -> np.random.Generator:
+    """The random numbers of a split, from the seed and the dataset's counts.
+
+    A method is given the same seed. If that alone made the numbers, it could draw them again and undo
+    the new order of the cells; who lacks the counts in their first order cannot.
+    """
+    digest = hashlib.sha256()
+    for array in (counts.indptr, counts.indices, counts.data):
+        digest.update(np.ascontiguousarray(array).data)
+    return np.random.default_rng([seed, int.from_bytes(digest.digest()[:8], "little")])
 
 
 def part(

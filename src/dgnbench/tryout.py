@@ -21,14 +21,6 @@ from dgnbench.stats import scaled
 from dgnbench.storage import read_parts, sha256, write_json, write_matrix, write_parts
 from dgnbench.tasks import all_tasks
 
-# Sizes at which a try takes seconds; data of other sizes are asked for by name.
-SMALL: Mapping[str, str] = {
-    "integration": "simulated_batches@n_cells=600,n_genes=300",
-    "denoising": "pbmc68k_reduced",
-    "modality_prediction": "simulated_cite@n_cells=600,n_genes=300",
-    "generation": "pbmc68k_reduced",
-}
-
 
 def split_dataset(house: House, task: str, dataset: str, seed: int, group: Path) -> None:
     """Load a dataset and write a task's problem and solution into the folder `group`."""
@@ -101,7 +93,7 @@ def try_method(
     for chosen in [task] if task else card.tasks:
         if chosen not in card.tasks:
             raise DgnbenchError(f"{method} does {', '.join(card.tasks)}, not {chosen}")
-        where = dataset or SMALL[chosen]
+        where = dataset or all_tasks()[chosen].example
         with tempfile.TemporaryDirectory(prefix="dgnbench-try-") as scratch:
             group = Path(scratch) / where / "r0"
             split_dataset(house, chosen, where, seed, group)
@@ -173,7 +165,7 @@ def benchmark(
     if "seed" in inspect.signature(function).parameters:
         keywords["seed"] = seed
     tables = {}
-    for dataset in datasets or [SMALL[task]]:
+    for dataset in datasets or [spec.example]:
         with tempfile.TemporaryDirectory(prefix="dgnbench-") as scratch:
             group = Path(scratch) / dataset / "r0"
             split_dataset(house, task, dataset, seed, group)

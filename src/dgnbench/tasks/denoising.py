@@ -22,9 +22,9 @@ def split(data: AnnData, *, seed: int) -> tuple[Problem, Solution]:
     import numpy as np
     from scipy import sparse
 
-    from dgnbench.splitting import batches, column, part, rows_of
+    from dgnbench.splitting import batches, column, generator, part, rows_of
 
-    rng = np.random.default_rng(seed)
+    rng = generator(data.X, seed)
     order = rng.permutation(data.n_obs)
     counts = sparse.csr_matrix(data.X[order])
     train, held_out = counts.copy(), counts.copy()
@@ -59,4 +59,6 @@ TASK = Task(
     output=Slot("prediction", rows="counts.obs", columns="counts.var", nonnegative=True),
     primary="poisson_nll",
     split=split,
+    example="pbmc68k_reduced",
+    hint="counts.X: cells x genes, raw counts (CSR). Return expected counts, same shape and scale.",
 )

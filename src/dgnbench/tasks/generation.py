@@ -19,9 +19,9 @@ def split(data: AnnData, *, seed: int) -> tuple[Problem, Solution]:
     """1/2 train, 1/4 held out, 1/4 the other real cells, within every cell type."""
     import numpy as np
 
-    from dgnbench.splitting import batches, column, part, rows_of, seen_genes
+    from dgnbench.splitting import batches, column, generator, part, rows_of, seen_genes
 
-    rng = np.random.default_rng(seed)
+    rng = generator(data.X, seed)
     order = rng.permutation(data.n_obs)
     cell_type = column(data, "cell_type")
     # Cells in the order of their type, dealt out like cards: train, held out, train, other, …
@@ -60,4 +60,6 @@ TASK = Task(
     output=Slot("counts", rows="request.obs", columns="train.var"),
     primary="energy_distance",
     split=split,
+    example="pbmc68k_reduced",
+    hint="train.X: raw counts. Return request.n_obs x train.n_vars new cells as integer counts.",
 )

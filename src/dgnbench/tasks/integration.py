@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 def split(data: AnnData, *, seed: int) -> tuple[Problem, Solution]:
     """All cells in a new order; counts and batch to the method, cell types to the metrics."""
-    import numpy as np
+    from dgnbench.splitting import batches, column, generator, part, rows_of
 
-    from dgnbench.splitting import batches, column, part, rows_of
-
-    order = np.random.default_rng(seed).permutation(data.n_obs)
+    order = generator(data.X, seed).permutation(data.n_obs)
     counts = data.X[order]
     batch = rows_of(batches(data), order)
     cell_type = rows_of(column(data, "cell_type"), order)
@@ -43,4 +41,6 @@ TASK = Task(
     output=Slot("embedding", rows="counts.obs"),
     primary="total",
     split=split,
+    example="simulated_batches@n_cells=600,n_genes=300",
+    hint='counts.X: cells x genes, raw counts (CSR); counts.obs["batch"]. Return cells x k, k <= 100.',
 )

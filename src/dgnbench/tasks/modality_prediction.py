@@ -21,13 +21,13 @@ def split(data: MuData, *, seed: int) -> tuple[Problem, Solution]:
     """Train and test cells by batch (the seed chooses the test batch), else 80/20 at random."""
     import numpy as np
 
-    from dgnbench.splitting import batches, column, part, rows_of, seen_genes
+    from dgnbench.splitting import batches, column, generator, part, rows_of, seen_genes
     from dgnbench.transforms import clr_per_cell, log1p_cp10k
 
     rna = data["rna"]
     name = next(modality for modality in data.mod if modality != "rna")
     second = data[name]
-    rng = np.random.default_rng(seed)
+    rng = generator(rna.X, seed)
     order = rng.permutation(rna.n_obs)
     batch = batches(rna)
     levels = [] if batch is None else sorted(batch.unique())
@@ -86,4 +86,6 @@ TASK = Task(
     output=Slot("prediction", rows="test_source.obs", columns="train_target.var"),
     primary="rmse_skill",
     split=split,
+    example="simulated_cite@n_cells=600,n_genes=300",
+    hint="Sources: raw RNA counts; train_target.X: normalised. Return test cells x target features.",
 )
