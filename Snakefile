@@ -16,7 +16,14 @@ include: "rules/score.smk"
 include: "rules/report.smk"
 
 
+localrules:
+    all,
+
+
+# It has no output, so that every start ends with the count of what is ok, declined and failed.
 rule all:
     default_target: True
     input:
         f"{RESULTS}/report.html",
+    shell:
+        "dgnbench summary {RESULTS:q}"

@@ -7,10 +7,6 @@ localrules:
     prefetch,
 
 
-# Not among `params`: files do not grow old where another cache or `offline` is chosen.
-SETTINGS = PLAN.settings.as_json()
-
-
 rule prefetch:
     input:
         [PLAN.fetched_of(dataset) for dataset in PLAN.datasets],
@@ -23,14 +19,17 @@ rule fetch:
         "logs/fetch/{dataset}.log",
     wildcard_constraints:
         dataset=r"[a-z][a-z0-9_]*",
+    priority: 100
     resources:
         downloads=1,
     params:
         files=lambda wildcards: repr(PLAN.dataset(wildcards.dataset).files),
+        # With `threads` Snakemake takes it for no trigger: another cache, or `offline`, makes no file old.
+        settings=lambda wildcards, threads: PLAN.settings.as_json(),
         components=COMPONENTS,
     shell:
         "dgnbench fetch {wildcards.dataset:q} {params.components:q}"
-        " --settings {SETTINGS:q} 2> >(tee {log:q} >&2)"
+        " --settings {params.settings:q} 2> >(tee {log:q} >&2)"
 
 
 rule prepare:
@@ -43,6 +42,7 @@ rule prepare:
         "logs/prepare/{dataset}.{suffix}.log",
     wildcard_constraints:
         suffix="h5ad|h5mu",
+    priority: 100  # what is wrong with data is said before hours of work
     resources:
         mem_mb=16000,
         runtime=60,
@@ -68,6 +68,7 @@ rule split:
         directory(f"{GROUP}/solution"),
     log:
         f"{GROUP_LOGS}/split.log",
+    priority: 100
     resources:
         mem_mb=8000,
         runtime=60,

@@ -243,13 +243,22 @@ def check_against(schema: str, data: Any, where: str) -> None:
                         + (f" in {place}" if place else "")
                         + f"; {nearest(str(key), known)}"
                     )
+        elif error.instance in ([], {}):
+            faults.append(f"{where}: {place}: is empty; wanted at least one")
         elif error.validator == "oneOf" and isinstance(error.instance, list):
             inner = next((e for e in error.context or [] if e.validator != "const"), error)
-            faults.append(f"{where}: {place}: {inner.message}")
+            faults.append(f"{where}: {place}: {_in_words(inner)}")
         else:
-            faults.append(f"{where}: {place + ': ' if place else ''}{error.message}")
+            faults.append(f"{where}: {place + ': ' if place else ''}{_in_words(error)}")
     if faults:
         raise CardError("\n".join(faults))
+
+
+def _in_words(error: Any) -> str:
+    """What is wrong, without the regular expression that found it."""
+    if error.validator == "pattern" and "description" in error.schema:
+        return f"wanted {error.schema['description']}, got '{error.instance}'"
+    return str(error.message)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -160,21 +160,37 @@ def collect(arguments: argparse.Namespace) -> None:
     from dgnbench.plan import make_plan
 
     plan = make_plan(json.loads(arguments.config.read_text()), str(arguments.config))
-    results = arguments.config.parent
-    groups = [results / task / dataset / f"r{r}" for task, dataset, r in plan.groups]
-    gather(plan, groups, arguments.prepared, results)
-    _say("collect", str(results), f"{len(plan.runs)} runs")
+    gather(plan, arguments.prepared, arguments.config.parent)
+    _say("collect", str(arguments.config.parent), f"{len(plan.runs)} runs")
+
+
+def conclude(arguments: argparse.Namespace) -> None:
+    """After a failed stage: tables and report of what there is, each missing run with its reason."""
+    from dgnbench.collecting import collect as gather
+    from dgnbench.collecting import unfinished
+    from dgnbench.plan import make_plan
+
+    config = arguments.results / "config.json"
+    if not config.is_file():
+        raise DgnbenchError("a stage failed before there was anything to report, see above")
+    plan = make_plan(json.loads(config.read_text()), str(config))
+    missing = unfinished(plan, arguments.results, arguments.prepared, arguments.logs)
+    if not missing:
+        return  # tables and report are complete
+    gather(plan, arguments.prepared, arguments.results, why_unfinished=missing)
+    arguments.output = arguments.results / "report.html"
+    report(arguments)
+    summary(arguments)
 
 
 def report(arguments: argparse.Namespace) -> None:
     """Render the HTML report of a benchmark."""
     from dgnbench.cards import root
     from dgnbench.report import render
-    from dgnbench.scoring import hide_tensorflow
+    from dgnbench.scoring import without_tensorflow
     from dgnbench.storage import whole
 
-    hide_tensorflow()  # umap imports it where it is there
-    with whole(arguments.output) as partial:
+    with without_tensorflow(), whole(arguments.output) as partial:
         render(arguments.output.parent, partial, root() / "reports")
     _say("report", str(arguments.output), f"{arguments.output.stat().st_size / 1e6:.1f} MB")
 
@@ -188,9 +204,13 @@ def summary(arguments: argparse.Namespace) -> None:
     ok = sum(run["status"] == "ok" for run in runs)
     declined = sum(run["status"] == "declined" for run in runs)
     failed = [run for run in runs if run["status"] not in ("ok", "declined")]
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for run in failed:
-        place = f"{run['task']}/{run['dataset']}/r{run['replicate']}/{run['method']}"
-        print(f"{run['status']:<15} {place}: {run['reason'].splitlines()[0][:200]}")
+        place = f"{run['task']}/{run['dataset']}/r{run['replicate']}"
+        alike.setdefault((run["status"], place, run["reason"]), []).append(run["method"])
+    for (status, place, reason), methods in alike.items():
+        who = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
+        print(f"{status:<15} {place}/{who}: {(reason or 'no reason').splitlines()[0][:200]}")
     print(f"report: {arguments.results / 'report.html'}")
     print(f"runs:   {ok} ok, {declined} declined, {len(failed)} failed", flush=True)
     if failed:
@@ -226,9 +246,10 @@ def new(arguments: argparse.Namespace) -> None:
 
 def try_(arguments: argparse.Namespace) -> None:
     """Run a method on small data, here and now, and print its scores beside the controls."""
+    from dgnbench.plan import assignments
     from dgnbench.tryout import try_method
 
-    params = dict(pair.split("=", 1) for pair in arguments.param)
+    params = assignments(arguments.param, "--param")
     try_method(
         arguments.method,
         _house(arguments),
@@ -356,6 +377,10 @@ def _parser() -> argparse.ArgumentParser:
     made = verb("collect", collect, paths=False)
     made.add_argument("config", type=Path, help="results/<benchmark>/config.json")
     made.add_argument("--prepared", type=Path, default=Path("data/prepared"))
+    made = verb("conclude", conclude, paths=False)
+    made.add_argument("results", type=Path, help="results/<benchmark>")
+    made.add_argument("--prepared", type=Path, default=Path("data/prepared"))
+    made.add_argument("--logs", type=Path, default=Path("logs"))
     made = verb("report", report, paths=False)
     made.add_argument("--output", type=Path, required=True, help="results/<benchmark>/report.html")
     return parser

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +15,14 @@ from typing import Any
 import pandas as pd
 
 from dgnbench import __version__
-from dgnbench.plan import Plan, as_json, variant_of
+from dgnbench.plan import Plan, Run, as_json, variant_of
 from dgnbench.runner.supervise import git_commit
+from dgnbench.scoring import described
 from dgnbench.stats import scaled
 from dgnbench.storage import sha256, whole, write_json
 from dgnbench.tasks import all_tasks
+
+Group = tuple[str, str, int]  # task, dataset, replicate
 
 RUN_COLUMNS = (
     "task", "dataset", "replicate", "method", "role", "status", "reason", "seconds_import",
@@ -36,24 +39,38 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def collect(plan: Plan, groups: Sequence[Path], prepared: Path, results: Path) -> None:
+def collect(
+    plan: Plan, prepared: Path, results: Path, *, why_unfinished: Mapping[Group, str] | None = None
+) -> None:
     """Write ``runs.csv``, ``scores.csv`` (with scaled values) and ``manifest.json``.
 
     Parameters
     ----------
     plan
-        The benchmark; every run of it must have its ``run.json``.
-    groups
-        The folders of the (task, dataset, replicate) groups, in the plan's order.
+        The benchmark; every run of it must have its ``run.json``, every group its ``scores.csv``.
     prepared
         The folder of prepared datasets, for their checksums.
     results
         ``results/<benchmark>``.
+    why_unfinished
+        Groups that could not be finished, with the reason: their runs and scores are rows, too.
     """
     runs: list[dict[str, Any]] = []
-    for (task, dataset, replicate), folder in zip(plan.groups, groups, strict=True):
+    scores: list[pd.DataFrame] = []
+    for group in plan.groups:
+        task, dataset, replicate = group
+        folder = folder_of(results, group)
+        reason = (why_unfinished or {}).get(group)
+        if reason is None:
+            scores.append(pd.read_csv(folder / "scores.csv"))
+        else:
+            scores.append(_missing_scores(plan, group, reason))
         for run in plan.runs_of(task, dataset, replicate):
-            record = json.loads((folder / run.method / "run.json").read_text())
+            file = folder / run.method / "run.json"
+            if reason is not None and not file.is_file():
+                record = _missing_run(plan, run, reason)
+            else:
+                record = json.loads(file.read_text())
             runs.append(
                 {
                     **{column: record.get(column, "") for column in RUN_COLUMNS},
@@ -61,15 +78,80 @@ def collect(plan: Plan, groups: Sequence[Path], prepared: Path, results: Path) -
                     "params": json.dumps(record["params"], sort_keys=True),
                 }
             )
-    scores = pd.concat([pd.read_csv(folder / "scores.csv") for folder in groups])
-    scores["scaled"] = scaled(scores)
-    scores["reason"] = scores["reason"].fillna("")
+    table = pd.concat(scores, ignore_index=True)
+    table["scaled"] = scaled(table)
+    table["reason"] = table["reason"].fillna("")
     results.mkdir(parents=True, exist_ok=True)
     with whole(results / "runs.csv") as partial:
         pd.DataFrame(runs, columns=list(RUN_COLUMNS)).to_csv(partial, index=False)
     with whole(results / "scores.csv") as partial:
-        scores[list(SCORE_COLUMNS)].to_csv(partial, index=False)
+        table[list(SCORE_COLUMNS)].to_csv(partial, index=False)
     write_json(results / "manifest.json", manifest(plan, prepared))
+
+
+def folder_of(results: Path, group: Group) -> Path:
+    """Where the runs of a (task, dataset, replicate) lie."""
+    task, dataset, replicate = group
+    return results / task / dataset / f"r{replicate}"
+
+
+def unfinished(plan: Plan, results: Path, prepared: Path, logs: Path) -> dict[Group, str]:
+    """The groups without scores, each with the stage that failed and the last line of its log."""
+    found = {}
+    for group in plan.groups:
+        folder = folder_of(results, group)
+        if (folder / "scores.csv").is_file():
+            continue
+        file = prepared / Path(plan.prepared_of(group[1])).name
+        fetched = [Path(source) for source in plan.fetched_of(group[1])]
+        own = logs / results.name / folder.relative_to(results)
+        stages = {
+            "fetch": (fetched, logs / "fetch" / f"{plan.dataset(group[1]).id}.log"),
+            "prepare": ([file], logs / "prepare" / f"{file.name}.log"),
+            "split": ([folder / "split.json"], own / "split.log"),
+            "score": ([folder / "scores.csv"], own / "score.log"),
+        }
+        stage, log = next(
+            (name, log)
+            for name, (outputs, log) in stages.items()
+            if not all(output.is_file() for output in outputs)
+        )
+        said = log.read_text(errors="replace").strip() if log.is_file() else ""
+        last = said.splitlines()[-1] if said else "the workflow did not get here"
+        found[group] = f"no {stage}: {last}"
+    return found
+
+
+def _missing_run(plan: Plan, run: Run, reason: str) -> dict[str, Any]:
+    card = plan.method(run.method)
+    return {
+        "method": run.method,
+        "label": card.label,
+        "role": card.role,
+        "uses_labels": card.uses_labels,
+        "status": "failed",
+        "reason": reason,
+        "params": plan.params(run.method),
+        "seed": plan.seed + run.replicate,
+    }
+
+
+def _missing_scores(plan: Plan, group: Group, reason: str) -> pd.DataFrame:
+    task, dataset, replicate = group
+    return pd.DataFrame(
+        [
+            {
+                **{"task": task, "dataset": dataset, "replicate": replicate},
+                **{"method": run.method, "role": plan.method(run.method).role},
+                **{"uses_labels": plan.method(run.method).uses_labels},
+                **described(metric, all_tasks()[task].primary),
+                **{"value": float("nan"), "status": "failed", "reason": reason, "seconds": 0.0},
+            }
+            for run in plan.runs_of(*group)
+            for family in plan.house.metrics_of(task).values()
+            for metric in family.metrics.values()
+        ]
+    )
 
 
 def manifest(plan: Plan, prepared: Path) -> dict[str, Any]:
@@ -87,7 +169,7 @@ def manifest(plan: Plan, prepared: Path) -> dict[str, Any]:
         "machine": machine(),
         "config": json.loads(as_json(plan)),
         "seeds": [plan.seed + r for r in range(plan.replicates)],
-        "checksums": {name: sha256(file) for name, file in files.items()},
+        "checksums": {name: sha256(file) for name, file in files.items() if file.is_file()},
         "cards": {
             "tasks": {
                 task: {

@@ -179,10 +179,18 @@ def _add_gene_sets(data: Any, card: DatasetCard) -> None:
 
 
 def _with_both(data: Any, card: DatasetCard) -> Any:
+    for name in card.modalities:
+        _check_unique(data[name], f"dataset {card.id}, modality {name}")
     first, second = (data[name] for name in card.modalities)
     both = first.obs_names.intersection(second.obs_names)
     if len(both) == first.n_obs:
         return data
+    if both.empty:
+        raise DataError(
+            f"dataset {card.id}: no cell is in both modalities: {card.modalities[0]} has "
+            f"'{first.obs_names[0]}', …, {card.modalities[1]} '{second.obs_names[0]}', …; wanted the "
+            "same ids"
+        )
     LOG.warning(
         "dataset %s: %d of %d cells have both modalities; the others are left out",
         card.id, len(both), first.n_obs,
@@ -191,11 +199,7 @@ def _with_both(data: Any, card: DatasetCard) -> Any:
     return _mudata().MuData(chosen)
 
 
-def _standard(data: AnnData, card: DatasetCard, modality: str) -> AnnData:
-    from anndata import AnnData
-    from scipy import sparse
-
-    where = f"dataset {card.id}" + (f", modality {modality}" if len(card.modalities) > 1 else "")
+def _check_unique(data: AnnData, where: str) -> None:
     for axis, names in (("cell", data.obs_names), ("feature", data.var_names)):
         if not names.is_unique:
             twice = names[names.duplicated()]
@@ -203,6 +207,14 @@ def _standard(data: AnnData, card: DatasetCard, modality: str) -> AnnData:
                 f"{where}: {len(twice)} duplicated {axis} ids, the first '{twice[0]}'; wanted unique "
                 f"ones: make them so with `adata.{'obs' if axis == 'cell' else 'var'}_names_make_unique()`"
             )
+
+
+def _standard(data: AnnData, card: DatasetCard, modality: str) -> AnnData:
+    from anndata import AnnData
+    from scipy import sparse
+
+    where = f"dataset {card.id}" + (f", modality {modality}" if len(card.modalities) > 1 else "")
+    _check_unique(data, where)
     if data.X is None:
         raise DataError(
             f"{where}: X is empty; wanted raw counts: say where they lie with `counts:`"

@@ -424,9 +424,8 @@ def _download(
         os.replace(arrived, path)
         return got
     raise FetchError(
-        f"dataset {card.id}: {file.name} could not be had; nothing was kept\n"
-        + "\n".join(said)
-        + "\n  look at the addresses, or name a mirror of your own with `rewrite_urls:` in the config"
+        f"dataset {card.id}: {file.name} could not be had; nothing was kept. Look at the addresses, or "
+        "name a mirror of your own with `rewrite_urls:` in the config\n" + "\n".join(said)
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,8 +149,18 @@ def variant_of(name: str) -> dict[str, Any]:
     """The parameters behind the ``@``: ``vae@beta=4,lr=1e-3`` gives ``{"beta": 4, "lr": 0.001}``."""
     if "@" not in name:
         return {}
-    pairs = (pair.split("=", 1) for pair in name.split("@", 1)[1].split(","))
-    return {key: scalar(value) for key, value in pairs}
+    return assignments(name.split("@", 1)[1].split(","), name)
+
+
+def assignments(pairs: Iterable[str], where: str) -> dict[str, Any]:
+    """Parameters from texts such as ``beta=4``."""
+    made = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"{where}: wanted NAME=VALUE, such as beta=4, got '{pair}'")
+        made[key] = scalar(value)
+    return made
 
 
 MODALITIES = {"prot": "protein", "protein": "protein", "adt": "protein", "atac": "atac"}

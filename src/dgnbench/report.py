@@ -87,7 +87,7 @@ def _task_table(results: Results, task: str) -> list[dict[str, Any]]:
                 "uses_labels": _true(own["uses_labels"].iloc[0]),
                 "control": own["role"].iloc[0] in CONTROLS,
                 "status": ", ".join(f"{n} {status}" for status, n in counts.items()),
-                "coverage": len(ok) / len(own),
+                "coverage": float(skip["coverage"].get(key, 0.0)),
                 "skip": float(skip["mean"].get(key, math.nan)),
                 "floor": float(floor["mean"].get(key, math.nan)),
                 "seconds": float(ok["seconds_fit"].median()) if len(ok) else math.nan,
@@ -158,35 +158,26 @@ def _dataset_table(results: Results, task: str, dataset: str) -> dict[str, Any]:
 def _in_words(results: Results, task: str, rows: list[dict[str, Any]]) -> list[str]:
     """What the numbers say about a task, and what they cannot say."""
     card = results.manifest["cards"]["tasks"][task]
-    free = [row for row in rows if not row["control"] and not row["uses_labels"]]
-    scored = [row for row in free if math.isfinite(row["floor"])]
-    said = []
+    scored = [row for row in rows if not row["control"] and math.isfinite(row["floor"])]
     if not scored:
         return [f"No method has a score on {card['label'].lower()}."]
-    best = max(scored, key=lambda row: row["floor"])
-    said.append(
-        f"Highest mean scaled {results.metrics[task][results.primary(task)]['label']}: "
-        f"{best['label']} ({best['floor']:.2f}, a {best['role']})."
-    )
-    methods = [row for row in scored if row["role"] == "method"]
-    floors = [r for r in rows if r["role"] == "floor" and math.isfinite(r["floor"])]
-    if floors:
-        top = max(floors, key=lambda row: row["floor"])
-        behind = [row["label"] for row in methods if row["floor"] <= top["floor"]]
-        if behind:
-            said.append(
-                f"Not better than the floor {top['label']} ({top['floor']:.2f}): "
-                f"{', '.join(behind)}."
-            )
-    baselines = [row for row in scored if row["role"] == "baseline"]
-    if baselines:
-        top = max(baselines, key=lambda row: row["floor"])
-        behind = [row["label"] for row in methods if row["floor"] <= top["floor"]]
-        if behind:
-            said.append(
-                f"Not better than the best non-deep baseline, {top['label']} "
-                f"({top['floor']:.2f}): {', '.join(behind)}."
-            )
+    said = []
+    metric = results.metrics[task][results.primary(task)]["label"]
+    for uses_labels, condition in ((False, ""), (True, ", of those that are given cell types")):
+        ranked = [row for row in scored if row["uses_labels"] == uses_labels]
+        if not ranked:
+            continue
+        best = max(ranked, key=lambda row: row["floor"])
+        said.append(
+            f"Highest mean scaled {metric}{condition}: "
+            f"{best['label']} ({best['floor']:.2f}, a {best['role']})."
+        )
+        methods = [row for row in ranked if row["role"] == "method"]
+        # Who is given cell types must beat every baseline, also those that are not.
+        rivals = [row for row in scored if row["uses_labels"] <= uses_labels]
+        said += _not_better(methods, [r for r in rows if r["role"] == "floor"], "floor")
+        baselines = [row for row in rivals if row["role"] == "baseline"]
+        said += _not_better(methods, baselines, "best non-deep baseline")
     datasets = len(results.datasets(task))
     replicates = results.runs["replicate"].nunique()
     if datasets < 5:
@@ -200,6 +191,22 @@ def _in_words(results: Results, task: str, rows: list[dict[str, Any]]) -> list[s
     if [row["method"] for row in by_skip] != [row["method"] for row in by_floor]:
         said.append("The order depends on how missing scores are counted: see both columns.")
     return said
+
+
+def _not_better(
+    methods: list[dict[str, Any]], rivals: list[dict[str, Any]], what: str
+) -> list[str]:
+    """A sentence that names the methods that do not beat the best of their rivals."""
+    rivals = [row for row in rivals if math.isfinite(row["floor"])]
+    if not rivals:
+        return []
+    top = max(rivals, key=lambda row: row["floor"])
+    behind = [row["label"] for row in methods if row["floor"] <= top["floor"]]
+    if not behind:
+        return []
+    return [
+        f"Not better than the {what}, {top['label']} ({top['floor']:.2f}): {', '.join(behind)}."
+    ]
 
 
 def _failures(results: Results) -> list[dict[str, Any]]:

@@ -15,12 +15,13 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dgnbench.cards import MetricFamily, component_files
+from dgnbench.cards import MetricCard, MetricFamily, component_files
 from dgnbench.contract import NotApplicable
 from dgnbench.shared import Shared
 from dgnbench.storage import read_matrix, read_parts, sha256, sha256_of_folder, whole
@@ -46,13 +47,20 @@ COLUMNS = (
 )
 
 
-def hide_tensorflow() -> None:
-    """Make `import tensorflow` fail in this process.
+@contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Make `import tensorflow` fail meanwhile, unless it is imported already.
 
     umap and scib_metrics import it when it is there, which costs 6 s and 600 MiB for nothing.
     """
-    if "tensorflow" not in sys.modules:
+    hidden = "tensorflow" not in sys.modules
+    if hidden:
         sys.modules["tensorflow"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["tensorflow"]
 
 
 def keep_compilations() -> None:
@@ -135,8 +143,20 @@ def score(
     One row for every method and metric, also for runs that are not ok: a missing score is a row
     with its reason. Each method's rows are also in its own ``scores.csv``.
     """
-    hide_tensorflow()
     keep_compilations()
+    with without_tensorflow():
+        return _score(task, dataset, replicate, primary, families, group, methods)
+
+
+def _score(
+    task: str,
+    dataset: str,
+    replicate: int,
+    primary: str,
+    families: Sequence[MetricFamily],
+    group: Path,
+    methods: Sequence[str],
+) -> list[dict[str, Any]]:
     solution_sha256 = sha256_of_folder(group / "solution", "*.h5ad")
     solution = None
     functions: dict[str, Any] = {}
@@ -173,16 +193,10 @@ def score(
                     )
                 made.append(
                     {
-                        "task": task,
-                        "dataset": dataset,
-                        "replicate": replicate,
-                        "method": method,
-                        "role": run["role"],
-                        "uses_labels": run["uses_labels"],
-                        "metric": metric.id,
-                        "group": metric.group,
-                        "direction": metric.direction,
-                        "primary": metric.id == primary,
+                        **{"task": task, "dataset": dataset, "replicate": replicate},
+                        **{"method": method, "role": run["role"]},
+                        **{"uses_labels": run["uses_labels"]},
+                        **described(metric, primary),
                         "value": "" if math.isnan(value) else repr(value),
                         "status": status,
                         "reason": reason,
@@ -193,6 +207,16 @@ def score(
         write_rows(folder / "scores.csv", made)
         rows += made
     return rows
+
+
+def described(metric: MetricCard, primary: str) -> dict[str, Any]:
+    """The columns of a score that come from the metric's card."""
+    return {
+        "metric": metric.id,
+        "group": metric.group,
+        "direction": metric.direction,
+        "primary": metric.id == primary,
+    }
 
 
 def _timed(*arguments: Any) -> tuple[tuple[float, str, str], float]:

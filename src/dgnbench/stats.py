@@ -74,14 +74,15 @@ def aggregate(
     Returns
     -------
     Columns task, method, role, uses_labels, mean, coverage (the share of scores that exist). Metrics
-    that do not apply to a dataset or whose controls do not separate are left out for everybody.
+    that do not apply to a dataset or whose controls do not separate are left out for everybody. A
+    dataset that could not be scored at all, controls included, counts as missing for everybody.
     """
     rows = scores[scores["status"] != "not_applicable"]
     if primary_only:
         rows = rows[rows["primary"]]
     ranges = control_range(scores)
-    usable = ranges.index[ranges["separated"]]
-    rows = rows[pd.MultiIndex.from_frame(rows[KEYS]).isin(usable)]
+    useless = ranges.index[~ranges["separated"]]
+    rows = rows[~pd.MultiIndex.from_frame(rows[KEYS]).isin(useless)]
     counted = rows["scaled"].fillna(0.0) if policy == "floor" else rows["scaled"]
     rows = rows.assign(counted=counted, there=rows["scaled"].notna())
     keys = ["task", "method", "role", "uses_labels"]

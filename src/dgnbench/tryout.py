@@ -14,7 +14,7 @@ import pandas as pd
 from dgnbench import data
 from dgnbench.cards import House, MethodCard, check_method_code, nearest, read_house
 from dgnbench.contract import CONTROLS, ContractError, Declined, DgnbenchError, check_output
-from dgnbench.plan import base_of, scalar, variant_of
+from dgnbench.plan import base_of, variant_of
 from dgnbench.runner import fit
 from dgnbench.scoring import score
 from dgnbench.stats import scaled
@@ -71,7 +71,7 @@ def try_method(
     *,
     task: str | None = None,
     dataset: str | None = None,
-    params: Mapping[str, str] | None = None,
+    params: Mapping[str, Any] | None = None,
     seed: int = 0,
     full: bool = False,
 ) -> None:
@@ -84,7 +84,7 @@ def try_method(
     """
     card = house.methods[base_of(method)]
     check_method_code(card)
-    given = {name: scalar(value) for name, value in (params or {}).items()}
+    given = dict(params or {})
     for name in {**given, **variant_of(method)}:
         if name not in card.params:
             raise DgnbenchError(

@@ -145,3 +145,33 @@ def test_a_multimodal_file_keeps_the_cells_that_have_both(load, caplog):
     assert "15 of 20 cells have both modalities" in caplog.text
     with pytest.raises(data.DataError, match="there are: rna, adt"):
         load(both, second_modality="atac")
+
+
+def test_modalities_with_duplicated_or_no_common_cells_are_refused(load):
+    rna, protein = cells(), cells(genes=4)
+    del protein.obs
+    rna.obs_names = ["twice", "twice", *rna.obs_names[2:]]
+    with pytest.raises(data.DataError, match=r"modality rna: 1 duplicated cell ids.*'twice'"):
+        load(mudata.MuData({"rna": rna, "adt": protein}), second_modality="adt")
+    rna = cells()
+    protein.obs_names = [f"other-{i}" for i in range(20)]
+    with pytest.raises(data.DataError, match=r"no cell is in both modalities.*'AAAC-0'.*'other-0'"):
+        load(mudata.MuData({"rna": rna, "adt": protein}), second_modality="adt")
+
+
+def test_gene_sets_of_a_user_come_along_and_must_fit(load, tmp_path):
+    sets = tmp_path / "sets.gmt"
+    sets.write_text("A\tnone\tg0\tg3\tabsent\nB\tnone\tg5\nC\tnone\tabsent\n")
+    loaded = load(cells(), gene_sets=str(sets))
+    assert loaded.uns["gene_sets"] == ["A", "B"]
+    assert loaded.varm["gene_sets"].toarray().tolist() == [
+        [1, 0],
+        [0, 0],
+        [0, 0],
+        [1, 0],
+        [0, 0],
+        [0, 1],
+    ]
+    sets.write_text("A\tnone\tENSG0\n")
+    with pytest.raises(data.DataError, match=r"no gene of sets.gmt \('ENSG0', …\).*\('g0', …\)"):
+        load(cells(), gene_sets=str(sets))

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from dgnbench.cards import CardError, read_yaml
-from dgnbench.plan import make_plan, variant_of
+from dgnbench.plan import ConfigError, make_plan, variant_of
 from tests.conftest import PLANTED, ROOT
 
 GOOD = {
@@ -30,6 +30,7 @@ def changed(**changes):
         (changed(methods=[]), "methods"),
         (changed(methods=["harmony"]), "'harmony' does integration"),
         (changed(methods=["keras_vae@bta=4"]), "unknown parameter 'bta'; did you mean 'beta'"),
+        (changed(methods=["keras_vae@beta"]), "behind an @ if any, as in name@beta=4"),
         (changed(methods=["zeros"]), "no selected method does the task 'denoising'"),
         (changed(datasets={}), "datasets"),
         (changed(datasets={"pbmc": None}), "no dataset named 'pbmc'"),
@@ -49,6 +50,11 @@ def test_a_faulty_config_is_refused(config, said):
     with pytest.raises(CardError) as error:
         make_plan(config, "my.yaml")
     assert said in str(error.value)
+
+
+def test_what_stands_behind_an_at_must_be_a_parameter():
+    with pytest.raises(ConfigError, match="pca@foo: wanted NAME=VALUE, such as beta=4, got 'foo'"):
+        variant_of("pca@foo")
 
 
 def test_a_dataset_that_suits_no_selected_task_is_refused():

@@ -1,12 +1,15 @@
 """The supervisor: whatever a method does, one record tells it, and nothing is left running."""
 
 import json
+import subprocess
+import sys
+import time
 
 import psutil
 import pytest
 
 from dgnbench.cards import read_house
-from dgnbench.runner import fit
+from dgnbench.runner import fit, supervise
 from tests.conftest import PLANTED
 
 
@@ -59,6 +62,28 @@ def test_a_timed_out_run_leaves_no_process_behind(run):
     strays = [p for p in psutil.process_iter(["cmdline"])
               if "dgnbench-stray" in " ".join(p.info["cmdline"] or [])]  # fmt: skip
     assert strays == []
+
+
+def test_a_killed_supervisor_takes_its_method_along(groups, tmp_path):
+    """Without a supervisor nobody would hold the method to its limits."""
+    group = groups("denoising")
+    command = [
+        sys.executable, "-m", "dgnbench", "fit", "denoising", "too_slow", "--group", str(group),
+        "--output", str(tmp_path / "too_slow"), "--seed", "0", "--component-path", str(PLANTED),
+    ]  # fmt: skip
+    supervisor = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 60
+    while not (children := supervisor.children()) and time.monotonic() < limit:
+        time.sleep(0.1)
+    time.sleep(1)  # the worker asks for it as its first deed, once Python has started
+    supervisor.kill()
+    supervisor.wait()
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_a_signal_without_a_name_is_told_by_its_number():
+    assert supervise._from_exit(-40, 10, 100) == ("failed", "killed by signal number 40")
+    assert supervise._from_exit(-11, 10, 100) == ("failed", "killed by signal SIGSEGV")
 
 
 def test_a_method_that_prints_megabytes_is_ok_and_its_log_stays_small(run, tmp_path):

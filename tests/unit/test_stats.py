@@ -80,3 +80,10 @@ def test_a_metric_that_does_not_apply_lowers_nobody_s_coverage():
     scores = with_scaled(table({"floor": 0, "ceiling": 1, "a": 0.8}), other)
     row = aggregate(scores, "floor").set_index("method").loc["a"]
     assert (row["mean"], row["coverage"]) == (0.8, 1)
+
+
+def test_a_dataset_that_could_not_be_scored_lowers_everybody_s_coverage():
+    nothing = table({"floor": math.nan, "ceiling": math.nan, "a": math.nan}, dataset="e")
+    scores = with_scaled(table({"floor": 0, "ceiling": 1, "a": 0.8}), nothing)
+    row = aggregate(scores, "floor").set_index("method").loc["a"]
+    assert (row["mean"], row["coverage"]) == (0.4, 0.5)

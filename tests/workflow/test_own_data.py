@@ -36,14 +36,37 @@ def test_own_files_of_one_and_two_modalities_join_by_path(workdir, tmp_path):
     assert "My cells" in (here.results / "report.html").read_text()
 
 
-def test_own_data_that_are_no_counts_are_one_message(workdir, tmp_path):
+def test_own_data_that_are_no_counts_are_one_message_and_grey_cells_beside_the_rest(
+    workdir, tmp_path
+):
     card = read_house().datasets["simulated_batches"]
     made = data.load(card, {**card.params, "n_cells": 60, "n_genes": 30})
     made.X = made.X * 0.5
     made.write_h5ad(tmp_path / "halves.h5ad")
-    here = workdir(datasets={"halves": {"path": str(tmp_path / "halves.h5ad")}})
+    here = workdir(
+        datasets={"halves": {"path": str(tmp_path / "halves.h5ad")}, "pbmc68k_reduced": None}
+    )
     done = here.snakemake()
     assert done.returncode == 1
     assert "values that are not integers" in done.stdout
     assert "`counts:`" in done.stdout
     assert "Traceback" not in done.stdout
+    assert "runs:   5 ok, 1 declined, 6 failed" in done.stdout
+    runs = pd.read_csv(here.results / "runs.csv")
+    grey = runs[runs["dataset"] == "halves"]
+    assert set(grey["status"]) == {"failed"}
+    assert grey["reason"].str.contains("no prepare: .* not integers").all()
+    scores = pd.read_csv(here.results / "scores.csv")
+    assert scores.loc[scores["dataset"] == "halves", "value"].isna().all()
+    assert (
+        scores.loc[(scores["dataset"] != "halves") & (scores["method"] == "pca"), "value"]
+        .notna()
+        .any()
+    )
+    assert "not integers" in (here.results / "report.html").read_text()
+
+    del here.config["datasets"]["halves"]
+    here.write()
+    again = here.snakemake()
+    assert again.returncode == 0, again.stdout
+    assert "runs:   5 ok, 1 declined, 0 failed" in again.stdout

@@ -24,6 +24,9 @@ def test_faulty_methods_are_grey_cells_and_all_others_finish(workdir):
     assert done.returncode == 1
     last = done.stdout.strip().splitlines()
     assert any("2 declined, 7 failed" in line for line in last[-8:]), done.stdout
+    again = here.snakemake()  # nothing to do, and still the truth
+    assert again.returncode == 1
+    assert "2 declined, 7 failed" in again.stdout
     scores = pd.read_csv(here.results / "scores.csv")
     rows = scores[scores["method"] == "raises"]
     assert len(rows) == 5

@@ -139,7 +139,8 @@ def _watch(
 def _from_exit(code: int, peak: float, mem_mb: float) -> tuple[Status, str]:
     """The status of a child that left no result."""
     if code < 0:
-        name = signal.Signals(-code).name
+        known = -code in {number.value for number in signal.Signals}
+        name = signal.Signals(-code).name if known else f"number {-code}"
         if -code == signal.SIGKILL and peak > 0.8 * mem_mb:
             return "out_of_memory", f"killed by {name} at {peak:.0f} MB of memory"
         return "failed", f"killed by signal {name}"
