@@ -20,10 +20,16 @@ localrules:
     all,
 
 
-# It has no output, so that every start ends with the count of what is ok, declined and failed.
+# No output, so that every start ends with the count of what is ok, declined and failed. The scores
+# are asked for by themselves, because the report of a start that failed is there without some.
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report.html",
+        scores=SCORES,
+        report=f"{RESULTS}/report.html",
+    log:
+        f"{LOGS}/summary.log",
+    params:
+        results=subpath(input.report, parent=True),
     shell:
-        "dgnbench summary {RESULTS:q}"
+        "dgnbench summary {params.results:q} | tee {log:q}; exit ${{PIPESTATUS[0]}}"

@@ -22,6 +22,10 @@ RESULTS = f"results/{PLAN.benchmark}"
 LOGS = f"logs/{PLAN.benchmark}"
 GROUP = f"{RESULTS}/{{task}}/{{dataset}}/r{{replicate}}"
 GROUP_LOGS = f"{LOGS}/{{task}}/{{dataset}}/r{{replicate}}"
+SCORES = [
+    f"{RESULTS}/{task}/{dataset}/r{replicate}/scores.csv"
+    for task, dataset, replicate in PLAN.groups
+]
 COMPONENTS = [
     word for path in PLAN.component_paths for word in ("--component-path", str(path))
 ]

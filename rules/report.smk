@@ -22,10 +22,7 @@ rule freeze_config:
 rule collect:
     input:
         config=f"{RESULTS}/config.json",
-        scores=[
-            f"{RESULTS}/{task}/{dataset}/r{r}/scores.csv"
-            for task, dataset, r in PLAN.groups
-        ],
+        scores=SCORES,
     output:
         f"{RESULTS}/runs.csv",
         f"{RESULTS}/scores.csv",

@@ -25,7 +25,7 @@ import yaml
 from dgnbench import __version__
 from dgnbench.cards import DatasetCard, RemoteFile, read_yaml
 from dgnbench.contract import DgnbenchError
-from dgnbench.storage import whole, write_json
+from dgnbench.storage import expanded, whole, write_json
 
 if TYPE_CHECKING:
     import requests
@@ -72,7 +72,7 @@ class Settings:
     offline
         Use what is in the cache, and never the network.
     strict_checksums
-        Refuse a file of which no checksum is known.
+        Refuse a file of which no checksum is known. On where the variable ``CI`` is set.
     rewrite_urls
         Beginnings of URLs and what to put in their place: a mirror of one's own.
     timeout
@@ -84,7 +84,7 @@ class Settings:
     cache_dir: Path = field(default_factory=lambda: default_cache())
     manual_dir: Path = Path("data/manual")
     offline: bool = False
-    strict_checksums: bool = False
+    strict_checksums: bool = field(default_factory=lambda: bool(os.environ.get("CI")))
     rewrite_urls: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60
     wait: float = 2
@@ -95,7 +95,7 @@ class Settings:
         given = {key: config[key] for key in cls.__dataclass_fields__ if key in config}
         for key in ("cache_dir", "manual_dir"):
             if key in given:
-                given[key] = Path(given[key]).expanduser()
+                given[key] = expanded(given[key])
         return cls(**given)
 
     def as_json(self) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from dgnbench.cards import (
 )
 from dgnbench.contract import CONTROLS
 from dgnbench.fetching import LOCK, Settings
+from dgnbench.storage import expanded
 from dgnbench.tasks import all_tasks
 
 
@@ -174,11 +174,6 @@ COLUMNS = (
 )  # a user may name these
 
 
-def expanded(path: str) -> Path:
-    """A path of a config, with ``~`` and ``$VARIABLES`` filled in."""
-    return Path(os.path.expandvars(path)).expanduser()
-
-
 def dataset_card(house: House, config: Mapping[str, Any], name: str) -> DatasetCard:
     """The card of a dataset named in a config, or one made up for the user's own file."""
     given = config["datasets"].get(name) or {}
@@ -315,7 +310,7 @@ def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
         With the place, what was wanted, what came and the nearest valid word.
     """
     check_against("config", config, where)
-    component_paths = [Path(path).expanduser() for path in config.get("component_paths", [])]
+    component_paths = [expanded(path) for path in config.get("component_paths", [])]
     component_paths = [p if p.is_absolute() else root() / p for p in component_paths]
     house = read_house(component_paths)
     tasks = _selected_tasks(config, where)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+def expanded(path: str) -> Path:
+    """A path of a config, with ``~`` and ``$VARIABLES`` filled in."""
+    return Path(os.path.expandvars(path)).expanduser()
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; it takes the real one only when the block succeeds."""

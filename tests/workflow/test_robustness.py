@@ -77,7 +77,7 @@ def test_a_killed_workflow_is_finished_by_the_next_start(workdir):
                 if str(here.folder) in " ".join(p.info["cmdline"] or [])]  # fmt: skip
     second = here.snakemake()
     assert second.returncode == 0, second.stdout
-    assert "8 ok, 1 declined, 0 failed" in second.stdout
+    assert ", 1 declined, 0 failed" in second.stdout
     rerun = [f for f, written in done.items() if f.stat().st_mtime_ns != written]
     assert len(rerun) <= 2, rerun  # at most the two that Snakemake had not yet booked
     assert not list(here.folder.rglob("*.part*"))
