@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from scipy import sparse
 
+from dgnbench.contract import RANK_TOLERANCE
 from dgnbench.shared import nearest_neighbors
 from dgnbench.transforms import log1p_cp10k, principal_components
 
@@ -18,13 +19,23 @@ BIO = ("isolated_labels", "nmi_kmeans", "ari_kmeans", "silhouette_label", "clisi
 BATCH = ("bras", "ilisi", "kbet", "graph_connectivity", "pcr_comparison")
 
 
-def _embedding(output):
-    dense = output.toarray() if sparse.issparse(output) else np.asarray(output)
-    return np.ascontiguousarray(dense, dtype=np.float32)
+def _embedding(output, shared):
+    """Dense float32; what scib-metrics would score without a word is an error, here and below."""
+
+    def checked():
+        dense = output.toarray() if sparse.issparse(output) else np.asarray(output)
+        if not np.isfinite(dense).all():  # scib-metrics scores NaN as 0.5
+            raise ValueError("degenerate embedding: values that are not finite")
+        centred = dense - dense.mean(axis=0, dtype=np.float64)
+        if np.linalg.matrix_rank(centred, tol=RANK_TOLERANCE * np.linalg.norm(dense)) < 2:
+            raise ValueError("degenerate embedding: all cells at one point or on one line")
+        return np.ascontiguousarray(dense, dtype=np.float32)
+
+    return shared.per_run("embedding", checked)
 
 
 def _labels(solution):
-    """Cell types and batches as arrays; what scib-metrics would score without a word is an error."""
+    """Cell types and batches as arrays."""
     obs = solution["truth"].obs
     for key in ("cell_type", "batch"):
         if obs[key].isna().any():
@@ -43,7 +54,7 @@ def _exact(x, n_neighbors, random_state=0, n_jobs=1):
 
 
 def _neighbors(output, shared, n):
-    graph = shared.per_run("graph", lambda: _exact(_embedding(output), N_NEIGHBORS))
+    graph = shared.per_run("graph", lambda: _exact(_embedding(output, shared), N_NEIGHBORS))
     # As the Benchmarker does, but with fewer cells than neighbours the whole graph serves.
     return graph.subset_neighbors(n=min(n, graph.n_neighbors))
 
@@ -65,7 +76,7 @@ def isolated_labels(solution, output, shared):
     import scib_metrics
 
     cell_type, batch = _labels(solution)
-    return scib_metrics.isolated_labels(_embedding(output), cell_type, batch)
+    return scib_metrics.isolated_labels(_embedding(output, shared), cell_type, batch)
 
 
 def _kmeans(solution, output, shared):
@@ -73,7 +84,7 @@ def _kmeans(solution, output, shared):
 
     def compute():
         cell_type, _ = _labels(solution)
-        return scib_metrics.nmi_ari_cluster_labels_kmeans(_embedding(output), cell_type)
+        return scib_metrics.nmi_ari_cluster_labels_kmeans(_embedding(output, shared), cell_type)
 
     return shared.per_run("kmeans", compute)
 
@@ -89,7 +100,7 @@ def ari_kmeans(solution, output, shared):
 def silhouette_label(solution, output, shared):
     import scib_metrics
 
-    return scib_metrics.silhouette_label(_embedding(output), _labels(solution)[0])
+    return scib_metrics.silhouette_label(_embedding(output, shared), _labels(solution)[0])
 
 
 def clisi(solution, output, shared):
@@ -101,7 +112,7 @@ def clisi(solution, output, shared):
 def bras(solution, output, shared):
     import scib_metrics
 
-    return scib_metrics.bras(_embedding(output), *_labels(solution))
+    return scib_metrics.bras(_embedding(output, shared), *_labels(solution))
 
 
 def ilisi(solution, output, shared):
@@ -135,7 +146,7 @@ def pcr_comparison(solution, output, shared):
     pca = shared.per_solution("pca before", before)
     _, batch = _labels(solution)
     warnings.filterwarnings("ignore", message="PCR comparison score is negative")  # see the card
-    return scib_metrics.pcr_comparison(pca, _embedding(output), batch, categorical=True)
+    return scib_metrics.pcr_comparison(pca, _embedding(output, shared), batch, categorical=True)
 
 
 def _mean(names, solution, output, shared):

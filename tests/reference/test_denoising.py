@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from anndata import AnnData
 from scipy import sparse, stats
-from sklearn.metrics import mean_squared_error
+from sklearn.metrics import mean_poisson_deviance, mean_squared_error
 
 from dgnbench import NotApplicable
 from dgnbench.cards import read_house
@@ -12,7 +12,8 @@ from dgnbench.scoring import load_metrics
 from dgnbench.shared import Shared
 from dgnbench.tasks import all_tasks
 
-METRICS = load_metrics(read_house().metrics["denoising"])
+FAMILY = read_house().metrics["denoising"]
+METRICS = load_metrics(FAMILY)
 
 
 def score(name, solution, output):
@@ -46,7 +47,7 @@ def test_poisson_nll_is_scipy_s_without_the_factorial(case):
 def test_a_sparse_output_scores_as_its_dense_form(case):
     problem, solution = case
     raw = problem["counts"].X
-    for name in ("poisson_nll", "mse", "mse_to_mean", "pearson_gene", "pearson_cell"):
+    for name in FAMILY.metrics:
         dense = score(name, solution, raw.toarray())
         assert score(name, solution, raw) == pytest.approx(dense, rel=1e-6)
 
@@ -62,6 +63,97 @@ def test_the_known_mean_beats_the_average_beats_nothing_done_beats_zeros(case, n
     values = [score(name, solution, x) for x in (known, average, raw, np.zeros_like(raw))]
     assert values == sorted(values)
     assert len(set(values)) == 4
+
+
+@pytest.fixture
+def with_sums(case):
+    """The solution with the sums of the training counts, and the mean predictor made of them."""
+    problem, solution = case
+    raw = problem["counts"].X.toarray().astype(np.float64)
+    truth = solution["truth"].copy()
+    truth.obs["train_size"], truth.var["train_mean"] = raw.sum(axis=1), raw.mean(axis=0)
+    return {"truth": truth}, raw.sum(axis=1, keepdims=True) * raw.sum(axis=0) / raw.sum()
+
+
+@pytest.mark.parametrize(("share", "better"), [(1.0, True), (0.5, True), (0.0, False)])
+def test_skill_is_the_deviance_of_scikit_learn_explained_beyond_the_mean_predictor(
+    with_sums, share, better
+):
+    """From the known mean (better than the mean predictor) to a wild guess (worse)."""
+    solution, average = with_sums
+    truth = solution["truth"]
+    guess = np.random.default_rng(5).gamma(1.0, 1.0, average.shape)
+    output = share * truth.layers["mean"] + (1 - share) * guess
+    depth = truth.uns["test_sum"] / truth.uns["train_sum"]
+    held_out = truth.X.toarray().ravel().astype(np.float64)
+    own, mean = (mean_poisson_deviance(held_out, depth * p.ravel()) for p in (output, average))
+    expected = 1 - own / mean if own < mean else mean / own - 1
+    # 1e-6 is added inside our logarithm.
+    assert score("poisson_skill", solution, output) == pytest.approx(expected, abs=1e-4)
+    assert (expected > 0) == better
+
+
+def test_skill_is_zero_for_the_mean_predictor_one_for_the_held_out_counts_and_bounded(with_sums):
+    solution, average = with_sums
+    truth = solution["truth"]
+    perfect = truth.X * (truth.uns["train_sum"] / truth.uns["test_sum"])
+    assert score("poisson_skill", solution, average) == pytest.approx(0, abs=1e-9)
+    assert score("poisson_skill", solution, perfect) == pytest.approx(1, abs=1e-6)
+    assert -1 < score("poisson_skill", solution, np.zeros_like(average)) < -0.5
+
+
+def test_skill_ranks_as_the_poisson_nll_does(case):
+    problem, solution = case
+    raw = problem["counts"].X.toarray()
+    mixed = [(1 - w) * raw + w * raw.mean(axis=0) for w in np.linspace(0, 1, 9)]
+    outputs = [*mixed, solution["truth"].layers["mean"], np.zeros_like(raw), 2 * raw]
+    nll, skill = (
+        [score(n, solution, x) for x in outputs] for n in ("poisson_nll", "poisson_skill")
+    )
+    assert np.argsort(nll).tolist() == np.argsort(skill)[::-1].tolist()
+
+
+def test_without_sums_of_the_training_counts_those_of_the_held_out_ones_ask_a_little_more(
+    case, with_sums
+):
+    """They are fitted to what is to be foretold, and gain most where molecules are few, as here."""
+    solution, average = case[1], with_sums[1]
+    assert -0.1 < score("poisson_skill", solution, average) < 0
+
+
+@pytest.mark.parametrize("name", list(FAMILY.metrics))
+def test_the_order_of_cells_and_genes_does_not_matter(with_sums, name):
+    solution, average = with_sums
+    rng = np.random.default_rng(4)
+    output = average * rng.gamma(2.0, 0.5, average.shape)
+    cells, genes = (rng.permutation(n) for n in average.shape)
+    turned = {"truth": solution["truth"][cells][:, genes].copy()}
+    assert score(name, turned, output[cells][:, genes]) == pytest.approx(
+        score(name, solution, output), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["poisson_nll", "mse", "mse_to_mean", "pearson_gene", "pearson_cell"]
+)
+def test_every_cell_twice_leaves_the_means_over_cells_as_they_are(with_sums, name):
+    solution, average = with_sums
+    output = average * np.random.default_rng(6).gamma(2.0, 0.5, average.shape)
+    rows = np.repeat(np.arange(len(output)), 2)
+    twice = solution["truth"][rows].copy()
+    assert score(name, {"truth": twice}, output[rows]) == pytest.approx(
+        score(name, solution, output), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", list(FAMILY.metrics))
+def test_the_depth_given_to_a_cell_matters_to_the_poisson_metrics_only(case, name):
+    problem, solution = case
+    rng = np.random.default_rng(7)
+    output = rng.gamma(1.0, 1.0, problem["counts"].shape)
+    deeper = output * rng.uniform(1.5, 3, (len(output), 1))
+    before, after = (score(name, solution, x) for x in (output, deeper))
+    assert (after == pytest.approx(before, rel=1e-9)) is not name.startswith("poisson")
 
 
 def test_mse_is_scikit_learn_s_on_log_counts_per_ten_thousand(case):

@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from anndata import AnnData
 from sklearn.metrics import silhouette_score
+from threadpoolctl import threadpool_limits
 
-from dgnbench.cards import read_house
-from dgnbench.scoring import hide_tensorflow, keep_compilations, load_metrics
+from dgnbench.cards import read_house, read_method
+from dgnbench.runner import fit
+from dgnbench.scoring import keep_compilations, load_metrics, score, without_tensorflow
 from dgnbench.shared import Shared, nearest_neighbors
+from dgnbench.storage import sha256, write_json, write_matrix
 
-hide_tensorflow()
-keep_compilations()
 FAMILY = read_house().metrics["integration"]
 METRICS = load_metrics(FAMILY)
 
@@ -30,6 +31,13 @@ NAMES = {
     "Batch correction": "batch_correction",
     "Total": "total",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_in_a_scoring_process():
+    keep_compilations()
+    with without_tensorflow(), threadpool_limits(1):  # small matrices: threads would only wait
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +121,87 @@ def test_missing_or_single_labels_are_an_error_not_a_score(case, key):
     truth.obs[key] = [None, *["a", "b"] * 199, "a"]
     with pytest.raises(ValueError, match=f"1 cells have no {key}"):
         METRICS.bras({"truth": truth}, embedding, Shared())
+
+
+DEGENERATE = {
+    "constant": "np.full((n, 3), 0.7)",
+    "not_finite": "np.full((n, 3), np.nan)",
+    "half_finite": "np.where(np.arange(n)[:, None] % 2, np.inf, rng.normal(size=(n, 3)))",
+    "line": "np.outer(rng.normal(size=n), [1.0, 2.0, -1.0]) + 5",
+    "one_dimension": "rng.normal(size=(n, 1))",
+}
+CARD = """
+label: Degenerate
+summary: A planted fault, for this test only.
+reference: "none: a planted fault"
+role: method
+uses_labels: false
+tasks: [integration]
+env: core
+params: {}
+smoke: {}
+resources: {gpu: 0, mem_mb: 3000, runtime: 2}
+"""
+
+
+def scored(group, method):
+    rows = score("integration", "simulated", 0, "total", [FAMILY], group, [method])
+    assert {row["metric"] for row in rows} == set(FAMILY.metrics)
+    return rows
+
+
+@pytest.mark.parametrize("name", ["constant", "not_finite", "line"])
+def test_a_degenerate_embedding_gets_a_status_and_no_score_from_run_to_table(
+    groups, tmp_path, name
+):
+    folder = tmp_path / "methods" / name
+    folder.mkdir(parents=True)
+    (folder / "method.yaml").write_text(CARD)
+    (folder / "method.py").write_text(
+        "import numpy as np\n\n\ndef integration(counts, *, seed):\n"
+        f"    n, rng = counts.n_obs, np.random.default_rng(seed)\n"
+        f"    return {DEGENERATE[name]}\n"
+    )
+    card = read_method(folder / "method.yaml", name)
+    group = tmp_path / "r0"
+    group.mkdir()
+    (group / "solution").symlink_to(groups("integration") / "solution")
+    fit(
+        card, name, "integration", groups("integration") / "problem", group / "solution",
+        group / name, seed=0, params={}, resources=card.resources,
+    )  # fmt: skip
+    for row in scored(group, name):
+        assert (row["status"], row["value"]) == ("invalid_output", "")
+        assert "degenerate" in row["reason"] or "not finite" in row["reason"]
+
+
+@pytest.mark.parametrize(("name", "values"), DEGENERATE.items())
+def test_a_degenerate_embedding_that_no_check_has_stopped_fails_in_every_metric(
+    groups, tmp_path, name, values
+):
+    (tmp_path / "solution").symlink_to(groups("integration") / "solution")
+    output = eval(values, {"np": np, "n": 600, "rng": np.random.default_rng(0)})
+    write_matrix(tmp_path / name / "output.h5ad", output.astype(np.float32))
+    record = {
+        "status": "ok", "reason": "", "role": "method", "uses_labels": False,
+        "output_sha256": sha256(tmp_path / name / "output.h5ad"),
+    }  # fmt: skip
+    write_json(tmp_path / name / "run.json", record)
+    for row in scored(tmp_path, name):
+        assert (row["status"], row["value"]) == ("failed", "")
+        assert "degenerate embedding" in row["reason"]
+
+
+def test_a_constant_or_a_line_with_a_little_noise_scores_as_what_it_is(case):
+    """What gets through the checks is worth no more than noise alone."""
+    solution, embedding = case
+    noise = np.random.default_rng(3).normal(size=embedding.shape)
+    line = np.outer(np.random.default_rng(4).normal(size=len(embedding)), np.ones(8))
+    real = METRICS.total(solution, embedding, Shared())
+    alone = METRICS.total(solution, noise.astype(np.float32), Shared())
+    for degenerate in (0.5 + 1e-3 * noise, line + 1e-3 * noise):
+        total = METRICS.total(solution, degenerate.astype(np.float32), Shared())
+        assert total < alone + 0.05 < real
 
 
 def test_neighbours_are_exact_and_a_cell_is_its_own_first():
