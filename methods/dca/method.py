@@ -94,10 +94,14 @@ def _train(counts, *, seed, likelihood, hidden, ridge, epochs, batch_size, learn
     return model, encoder, x, factor
 
 
-def denoising(counts, *, seed, **params):
-    model, _, x, factor = _train(counts, seed=seed, **params)
+def denoising(counts, *, seed, likelihood, **params):
+    model, _, x, factor = _train(counts, seed=seed, likelihood=likelihood, **params)
     with progress.phase("predict"):
-        return model.predict([x, factor], verbose=0)[:, : counts.n_vars]
+        heads = model.predict([x, factor], verbose=0)
+        if likelihood == "nb":
+            return heads[:, : counts.n_vars]
+        mean, _, dropout = np.split(heads, 3, axis=1)
+        return (1 - dropout) * mean
 
 
 def integration(counts, *, seed, **params):

@@ -29,6 +29,11 @@ def _lecture_rate(epoch):
     return 1e-4 if epoch <= 600 else 5e-6
 
 
+def _one_of(name, value, *choices):
+    if value not in choices:
+        raise ValueError(f"{name}: wanted {' or '.join(choices)}, got {value!r}")
+
+
 def build(n_genes, n_latent):
     """Encoder (genes -> mean and log-variance) and decoder (latent -> non-negative expression)."""
     x = inputs = keras.Input((n_genes,))
@@ -51,6 +56,8 @@ def kl_divergence(mean, log_var, sigma0):
 
 def _train(x, *, seed, n_latent, beta, sigma0, epochs, batch_size, schedule, learning_rate, patience,
            noise):  # fmt: skip
+    _one_of("schedule", schedule, "lecture", "constant")
+    _one_of("noise", noise, "per_cell", "shared")
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     encoder, decoder = build(x.shape[1], n_latent)
@@ -76,7 +83,9 @@ def _train(x, *, seed, n_latent, beta, sigma0, epochs, batch_size, schedule, lea
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss, mse, kl
 
-    validate = tf.function(lambda batch: losses(batch, False)[0])
+    @tf.function
+    def validate(batch):
+        return losses(batch, False)[0]
 
     order = rng.permutation(len(x))
     n_validation = max(1, int(VALIDATION_SHARE * len(x)))
@@ -128,14 +137,16 @@ def _profiles(encoder, decoder, x, z):
 
 
 def integration(counts, *, seed, batch_shift, latents, **params):
-    encoder, _ = _train(_log2(counts), seed=seed, **params)
-    z = encoder.predict(_log2(counts), verbose=0)[0]
-    if batch_shift:
-        batch = counts.obs["batch"].to_numpy()
-        largest = counts.obs["batch"].value_counts().index[0]
-        target = z[batch == largest].mean(axis=0)
-        for level in np.unique(batch):
-            z[batch == level] += target - z[batch == level].mean(axis=0)
+    x = _log2(counts)
+    encoder, _ = _train(x, seed=seed, **params)
+    with progress.phase("predict"):
+        z = encoder.predict(x, verbose=0)[0]
+        if batch_shift:
+            batch = counts.obs["batch"].to_numpy()
+            largest = counts.obs["batch"].value_counts().index[0]
+            target = z[batch == largest].mean(axis=0)
+            for level in np.unique(batch):
+                z[batch == level] += target - z[batch == level].mean(axis=0)
     return z
 
 
@@ -147,22 +158,29 @@ def denoising(counts, *, seed, batch_shift, latents, **params):
     return profiles * library_size(counts.X)[:, None]
 
 
+def _draw(rng, latents, n, mean, log_var, sigma0):
+    """`n` latents, from the prior or from the posteriors (mean, log_var) of the training cells."""
+    if latents == "prior":
+        return rng.normal(0, sigma0, (n, mean.shape[1]))
+    if latents == "posterior":
+        cells = rng.integers(len(mean), size=n)
+        return rng.normal(mean[cells], np.exp(log_var[cells] / 2))
+    # The Gaussian with the moments of all posteriors together: what the prior ought to have been.
+    covariance = np.cov(mean.T) + np.diag(np.exp(log_var).mean(axis=0))
+    return rng.multivariate_normal(mean.mean(axis=0), covariance, n)
+
+
 def generation(train, request, *, seed, batch_shift, latents, **params):
-    if latents not in ("prior", "posterior"):
-        raise ValueError(f"latents: wanted prior or posterior, got {latents!r}")
+    _one_of("latents", latents, "gaussian", "prior", "posterior")
     x = _log2(train)
     encoder, decoder = _train(x, seed=seed, **params)
     rng = np.random.default_rng(seed)
     with progress.phase("predict"):
-        if latents == "prior":
-            z = rng.normal(0, params["sigma0"], (request.n_obs, params["n_latent"]))
-        else:
-            z_mean, z_log_var = encoder.predict(x, verbose=0)
-            cells = rng.integers(len(x), size=request.n_obs)
-            z = rng.normal(z_mean[cells], np.exp(z_log_var[cells] / 2))
+        z_mean, z_log_var = encoder.predict(x, verbose=0)
+        z = _draw(rng, latents, request.n_obs, z_mean, z_log_var, params["sigma0"])
         profiles = _profiles(encoder, decoder, x, z.astype(np.float32))
         # The residuals of the training cells say how much the counts spread around the profile.
-        fitted = _profiles(encoder, decoder, x, encoder.predict(x, verbose=0)[0])
+        fitted = _profiles(encoder, decoder, x, z_mean)
         theta = inverse_dispersion(train.X.toarray(), fitted * library_size(train.X)[:, None])
     mean = profiles * rng.choice(library_size(train.X), request.n_obs)[:, None]
     return rng.poisson(rng.gamma(theta, mean / theta))

@@ -12,7 +12,7 @@ for name in ("scvi", "lightning", "lightning.pytorch"):
     logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _train(counts, *, seed, max_epochs, batch_size, **params):
+def _train(counts, *, seed, max_epochs, batch_size, learning_rate, **params):
     scvi.settings.seed = seed
     batch_key = "batch" if "batch" in counts.obs else None
     scvi.model.SCVI.setup_anndata(counts, batch_key=batch_key)
@@ -24,6 +24,7 @@ def _train(counts, *, seed, max_epochs, batch_size, **params):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        plan_kwargs={"lr": learning_rate},
     )
     columns = ("elbo_train", "reconstruction_loss_train", "kl_local_train", "elbo_validation")
     curves = {name: model.history[name].iloc[:, 0] for name in columns if name in model.history}
@@ -32,20 +33,26 @@ def _train(counts, *, seed, max_epochs, batch_size, **params):
     return model
 
 
-def integration(counts, *, seed, **params):
+def integration(counts, *, seed, n_samples, **params):
     model = _train(counts, seed=seed, **params)
     with progress.phase("predict"):
         return model.get_latent_representation()
 
 
-def denoising(counts, *, seed, **params):
+def denoising(counts, *, seed, n_samples, **params):
     model = _train(counts, seed=seed, **params)
     with progress.phase("predict"):
-        # "latent" is the library that the model used: here the observed one.
-        return model.get_normalized_expression(library_size="latent", return_numpy=True)
+        if params["gene_likelihood"] != "zinb":
+            # "latent" is the library that the model used: here the observed one.
+            return model.get_normalized_expression(
+                library_size="latent", n_samples=n_samples, return_numpy=True
+            )
+        # scvi-tools' normalised expression leaves out the zero inflation; expected counts have it.
+        draws = (model.get_likelihood_parameters() for _ in range(n_samples))
+        return sum(draw["mean"] * (1 - draw["dropout"]) for draw in draws) / n_samples
 
 
-def generation(train, request, *, seed, **params):
+def generation(train, request, *, seed, n_samples, **params):
     model = _train(train, seed=seed, **params)
     with progress.phase("predict"):
         cells = np.random.default_rng(seed).integers(train.n_obs, size=request.n_obs)

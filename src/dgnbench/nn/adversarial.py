@@ -62,6 +62,16 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     return ((gradient.norm(2, dim=1) - 1) ** 2).mean()
 
 
+def squared_gradient(critic: nn.Module, real: Tensor) -> Tensor:
+    """Mean of ‖∇ critic(x)‖₂² over real cells.
+
+    R1 of Mescheder, Geiger & Nowozin 2018, arXiv:1801.04406, equation 9, without its gamma / 2.
+    """
+    real = real.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    return (gradient**2).sum(dim=1).mean()
+
+
 def train(
     counts: Any,
     *,
