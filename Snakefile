@@ -11,6 +11,7 @@ if not config:
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/envs.smk"
 include: "rules/fit.smk"
 include: "rules/score.smk"
 include: "rules/report.smk"

@@ -2,15 +2,17 @@
 import json
 import os
 import sys
+from functools import cache
 from math import ceil
 from pathlib import Path
 
 from dgnbench.cards import component_files
 from dgnbench.contract import DgnbenchError
 from dgnbench.plan import Run, make_plan
-from dgnbench.workflow import check_files, hold_lock, set_environment
+from dgnbench.workflow import check_files, hold_lock, keep_config, set_environment
 
 set_environment(Path(workflow.basedir))
+component_files = cache(component_files)  # thousands of runs share some dozens
 
 try:
     PLAN = make_plan(config, "config")
@@ -39,4 +41,6 @@ wildcard_constraints:
 
 
 hold_lock(Path(".snakemake"), workflow)
+KEPT_CONFIG = f".snakemake/dgnbench/{PLAN.benchmark}.json"
+CONFIG_SHA256 = keep_config(config, Path(KEPT_CONFIG), workflow)
 check_files(PLAN, workflow)

@@ -14,9 +14,10 @@ rule freeze_config:
         f"{LOGS}/freeze_config.log",
     priority: 100
     params:
-        config=json.dumps(config),
+        kept=KEPT_CONFIG,
+        sha256=CONFIG_SHA256,
     shell:
-        "printf %s {params.config:q} > {output:q} 2> {log:q}"
+        "cp {params.kept:q} {output:q} 2> {log:q}"
 
 
 rule collect:

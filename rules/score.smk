@@ -4,6 +4,9 @@
 
 rule score:
     input:
+        # Which methods there are: in a file, since a command line has no room for thousands. What
+        # else changes in it is no reason to score again.
+        config=ancient(f"{RESULTS}/config.json"),
         split=f"{GROUP}/split.json",
         runs=lambda wildcards: [
             f"{RESULTS}/{run.task}/{run.dataset}/r{run.replicate}/{run.method}/run.json"
@@ -25,13 +28,6 @@ rule score:
         runtime=120,
     params:
         group=subpath(output[0], parent=True),
-        components=COMPONENTS,
-        methods=lambda wildcards: [
-            run.method
-            for run in PLAN.runs_of(
-                wildcards.task, wildcards.dataset, int(wildcards.replicate)
-            )
-        ],
     shell:
-        "dgnbench score {wildcards.task} --group {params.group:q} --methods {params.methods:q}"
-        " {params.components:q} 2> >(tee {log:q} >&2)"
+        "dgnbench score {wildcards.task} --group {params.group:q} --config {input.config:q}"
+        " 2> >(tee {log:q} >&2)"

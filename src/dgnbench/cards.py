@@ -22,6 +22,7 @@ from dgnbench.contract import DgnbenchError, Role
 from dgnbench.tasks import all_tasks
 
 SCHEMAS = Path(__file__).parent / "schemas"
+CORE = "core"  # the environment of this process; all others have files in config/envs
 RESERVED = ("problem", "solution")  # folders that stand beside the methods' own
 Kind = Literal["method", "dataset", "metric"]
 Standing = Literal["pinned", "claimed", "unknown"]
@@ -143,7 +144,11 @@ class DatasetCard:
 
 @dataclass(frozen=True)
 class MetricCard:
-    """One number of a family."""
+    """One number of a family.
+
+    `top` and `bottom` are the controls of which one comes out best, and worst, on every dataset:
+    several where which one it is depends on the data or on chance.
+    """
 
     id: str
     label: str
@@ -152,8 +157,8 @@ class MetricCard:
     bounds: tuple[float | None, float | None]
     group: str
     reference: str
-    top: str
-    bottom: str
+    top: tuple[str, ...]
+    bottom: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -303,6 +308,27 @@ def _short(path: Path, place: Path) -> str:
     return str(path.relative_to(place)) if path.is_relative_to(place) else str(path)
 
 
+def env_files(name: str) -> tuple[Path, Path]:
+    """Where the lock and the conda file of an environment lie, if it has them."""
+    folder = root() / "config" / "envs"
+    return folder / f"{name}.txt", folder / f"{name}.yaml"
+
+
+def environments() -> list[str]:
+    """The environments that a card may name."""
+    files = (root() / "config" / "envs").glob("*")
+    return sorted({CORE, *(file.stem for file in files if file.suffix in (".txt", ".yaml"))})
+
+
+def _check_env(data: Mapping[str, Any], where: str) -> None:
+    """A function needs a lock; what a command needs may come from the machine or from conda."""
+    wanted = env_files(data["env"])[: 2 if "command" in data else 1]
+    if data["env"] != CORE and not any(file.is_file() for file in wanted):
+        names = " or ".join(_short(file, root()) for file in wanted)
+        hint = nearest(data["env"], environments())
+        raise CardError(f"{where}: env: no such file: {names}; {hint}")
+
+
 def read_method(card: Path, where: str) -> MethodCard:
     """Read and check one method's card."""
     data = read_yaml(card)
@@ -320,6 +346,7 @@ def read_method(card: Path, where: str) -> MethodCard:
             raise CardError(
                 f"{where}: smoke: unknown parameter '{name}'; {nearest(name, data['params'])}"
             )
+    _check_env(data, where)
     return MethodCard(
         id=card.parent.name,
         folder=card.parent,
@@ -370,6 +397,10 @@ def _remote_file(name: str, given: Mapping[str, Any]) -> RemoteFile:
     )
 
 
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def read_metric(card: Path, where: str) -> MetricFamily:
     """Read and check one metric family's card."""
     data = read_yaml(card)
@@ -379,7 +410,15 @@ def read_metric(card: Path, where: str) -> MetricFamily:
             f"{where}: task: no task named '{data['task']}'; {nearest(data['task'], all_tasks())}"
         )
     numbers = {
-        name: MetricCard(id=name, **{**number, "bounds": tuple(number["bounds"])})
+        name: MetricCard(
+            id=name,
+            **{
+                **number,
+                "bounds": tuple(number["bounds"]),
+                "top": _names(number["top"]),
+                "bottom": _names(number["bottom"]),
+            },
+        )
         for name, number in data["metrics"].items()
     }
     return MetricFamily(id=card.parent.name, folder=card.parent, **{**data, "metrics": numbers})

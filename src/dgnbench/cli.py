@@ -7,6 +7,7 @@ that runs imports what it needs.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import sys
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dgnbench import __version__
-from dgnbench.contract import DgnbenchError
+from dgnbench.contract import STATUSES, DgnbenchError
 from dgnbench.tasks import all_tasks
 
 if TYPE_CHECKING:
     from dgnbench.cards import House
+    from dgnbench.plan import Plan
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # no fault of the program
 
 
 def _house(arguments: argparse.Namespace) -> House:
@@ -76,7 +80,7 @@ def split(arguments: argparse.Namespace) -> None:
     import shutil
 
     from dgnbench import data
-    from dgnbench.storage import sha256_of_folder, write_json, write_parts
+    from dgnbench.storage import sha256, sha256_of_digests, write_json, write_parts
 
     task = all_tasks()[arguments.task]
     loaded = data.read(arguments.prepared)
@@ -87,12 +91,20 @@ def split(arguments: argparse.Namespace) -> None:
     for name, parts in (("problem", problem), ("solution", solution)):
         shutil.rmtree(folders[name], ignore_errors=True)
         write_parts(folders[name], parts)
+    digests = {
+        name: {file.name: sha256(file) for file in folder.glob("*.h5ad")}
+        for name, folder in folders.items()
+    }
     write_json(
         arguments.output / "split.json",
         {
             "task": task.id,
             "seed": arguments.seed,
-            "sha256": {name: sha256_of_folder(f, "*.h5ad") for name, f in folders.items()},
+            "prepared_sha256": sha256(arguments.prepared),
+            "sha256": {name: sha256_of_digests(files) for name, files in digests.items()},
+            "files": {
+                f"{name}/{f}": d for name, files in digests.items() for f, d in files.items()
+            },
             "shapes": {f"{k}": list(p.shape) for k, p in problem.items()},
         },
     )
@@ -100,11 +112,29 @@ def split(arguments: argparse.Namespace) -> None:
     _say("split", f"{task.id} {arguments.prepared.stem} seed {arguments.seed}", shapes)
 
 
+def build_env(arguments: argparse.Namespace) -> None:
+    """Build environments beside core from their locks in config/envs, where there is a network."""
+    from dgnbench.environments import build, build_and_record, place_of
+
+    for name in arguments.env:
+        failure = ""
+        if arguments.record is None:
+            build(name, offline=arguments.offline)
+        else:
+            failure = build_and_record(name, arguments.record, offline=arguments.offline)
+            if failure:
+                print(failure, file=sys.stderr)
+        _say("env", name, "failed" if failure else str(place_of(name)))
+    if not arguments.env:
+        _say("env", "core", "no other environment is needed")
+
+
 def fit(arguments: argparse.Namespace) -> None:
     """Run one method on one problem, in its own process."""
     from dataclasses import replace
 
     from dgnbench.plan import base_of, variant_of
+    from dgnbench.runner import TryAgain
     from dgnbench.runner import fit as supervise
 
     card = _house(arguments).methods[base_of(arguments.method)]
@@ -114,44 +144,59 @@ def fit(arguments: argparse.Namespace) -> None:
         if (value := getattr(arguments, key)) is not None
     }
     params = json.loads(arguments.params) if arguments.params else {}
-    record = supervise(
-        card,
-        arguments.method,
-        arguments.task,
-        arguments.group / "problem",
-        arguments.group / "solution",
-        arguments.output,
-        seed=arguments.seed,
-        params={**card.params, **variant_of(arguments.method), **params},
-        resources=replace(card.resources, **overrides),
-        log=arguments.log,
-    )
     what = "/".join(arguments.output.parts[-4:])
+    try:
+        record = supervise(
+            card,
+            arguments.method,
+            arguments.task,
+            arguments.group / "problem",
+            arguments.group / "solution",
+            arguments.output,
+            seed=arguments.seed,
+            params={**card.params, **variant_of(arguments.method), **params},
+            resources=replace(card.resources, **overrides),
+            log=arguments.log,
+            attempt=arguments.attempt,
+            retries=json.loads(arguments.retries),
+            require_gpu=arguments.require_gpu,
+            conda=arguments.conda,
+        )
+    except TryAgain as why:
+        _say("fit", what, str(why))
+        sys.exit(1)  # Snakemake's sign for another try, with more memory
     status = record["status"]
     said = f"{status} {record['seconds_total']:.1f} s"
+    if record["wanted_gpu"] and record["device"] == "cpu":
+        said += " on the CPU, no GPU was used"
+    if record["attempts"] > 1:
+        said += f" at try {record['attempts']}"
     _say("fit", what, said if status == "ok" else f"{said}: {record['reason'][:150]}")
 
 
 def score(arguments: argparse.Namespace) -> None:
     """Score all runs of one (task, dataset, replicate)."""
-    from dgnbench.scoring import score as score_group
+    from dgnbench.plan import make_plan
     from dgnbench.scoring import write_rows
 
-    task = all_tasks()[arguments.task]
-    dataset, replicate = arguments.group.parts[-2:]
-    rows = score_group(
-        task.id,
-        dataset,
-        int(replicate[1:]),
-        task.primary,
-        list(_house(arguments).metrics_of(task.id).values()),
-        arguments.group,
-        arguments.methods,
-    )
+    plan = make_plan(json.loads(arguments.config.read_text()), str(arguments.config))
+    dataset, replicate = arguments.group.parts[-2], int(arguments.group.name[1:])
+    methods = [run.method for run in plan.runs_of(arguments.task, dataset, replicate)]
+    rows = _score_group(plan, arguments.task, dataset, replicate, arguments.group, methods)
     write_rows(arguments.group / "scores.csv", rows)
     missing = sum(row["status"] not in ("ok", "not_applicable") for row in rows)
     said = f"{len(rows)} scores" + (f", {missing} missing" if missing else "")
     _say("score", "/".join(arguments.group.parts[-3:]), said)
+
+
+def _score_group(
+    plan: Plan, task: str, dataset: str, replicate: int, group: Path, methods: Sequence[str]
+) -> list[dict[str, Any]]:
+    from dgnbench.scoring import score as score_group
+
+    families = list(plan.house.metrics_of(task).values())
+    primary = all_tasks()[task].primary
+    return score_group(task, dataset, replicate, primary, families, group, methods)
 
 
 def collect(arguments: argparse.Namespace) -> None:
@@ -169,6 +214,7 @@ def conclude(arguments: argparse.Namespace) -> None:
     from dgnbench.collecting import collect as gather
     from dgnbench.collecting import unfinished
     from dgnbench.plan import make_plan
+    from dgnbench.provenance import folder_of
 
     config = arguments.results / "config.json"
     if not config.is_file():
@@ -177,6 +223,12 @@ def conclude(arguments: argparse.Namespace) -> None:
     missing = unfinished(plan, arguments.results, arguments.prepared, arguments.logs)
     if not missing:
         return  # tables and report are complete
+    for task, dataset, replicate in missing:
+        group = folder_of(arguments.results, (task, dataset, replicate))
+        runs = plan.runs_of(task, dataset, replicate)
+        there = [run.method for run in runs if (group / run.method / "run.json").is_file()]
+        if there and (group / "split.json").is_file():  # not the group's own table: it lacks some
+            _score_group(plan, task, dataset, replicate, group, there)
     gather(plan, arguments.prepared, arguments.results, why_unfinished=missing)
     arguments.output = arguments.results / "report.html"
     report(arguments)
@@ -186,12 +238,14 @@ def conclude(arguments: argparse.Namespace) -> None:
 def report(arguments: argparse.Namespace) -> None:
     """Render the HTML report of a benchmark."""
     from dgnbench.cards import root
+    from dgnbench.provenance import MANIFEST, seal
     from dgnbench.report import render
     from dgnbench.scoring import without_tensorflow
     from dgnbench.storage import whole
 
     with without_tensorflow(), whole(arguments.output) as partial:
         render(arguments.output.parent, partial, root() / "reports")
+        seal(partial, arguments.output.parent / MANIFEST)
     _say("report", str(arguments.output), f"{arguments.output.stat().st_size / 1e6:.1f} MB")
 
 
@@ -214,6 +268,48 @@ def summary(arguments: argparse.Namespace) -> None:
     print(f"report: {arguments.results / 'report.html'}")
     print(f"runs:   {ok} ok, {declined} declined, {len(failed)} failed", flush=True)
     if failed:
+        sys.exit(1)
+
+
+def retry(arguments: argparse.Namespace) -> None:
+    """Have the next start make those runs again that ended with one of these statuses."""
+    from dgnbench.runner.retry import retry as take_away
+
+    statuses = [status.strip() for status in arguments.status.split(",")]
+    found = take_away(arguments.results, statuses)
+    said = ", ".join(f"{found[status]} {status}" for status in statuses)
+    print(f"the next start makes {found.total()} runs again: {said}", flush=True)
+
+
+def verify(arguments: argparse.Namespace) -> None:
+    """Compare every file of a benchmark with its manifest; exit 1 if one is changed, missing or extra."""
+    from dgnbench.provenance import MANIFEST
+    from dgnbench.provenance import verify as compare
+    from dgnbench.storage import sha256
+
+    verdict = compare(arguments.results)
+    for line in [*verdict.faults, *verdict.notes]:
+        print(line)
+    if verdict.faults:
+        print(f"{len(verdict.faults)} faults in {verdict.files} files", flush=True)
+        sys.exit(1)
+    digest = sha256(arguments.results / MANIFEST)
+    print(f"ok: {verdict.files} files are as {MANIFEST} tells (sha256 {digest})", flush=True)
+
+
+def rerun(arguments: argparse.Namespace) -> None:
+    """Repeat one run from its run.json and compare the outputs; exit 1 if they are not identical."""
+    import tempfile
+
+    from dgnbench.provenance import rerun as repeat
+
+    paths = [Path(path) for path in arguments.component_path]
+    with tempfile.TemporaryDirectory(prefix="dgnbench-rerun-") as scratch:
+        target = arguments.output or Path(scratch)
+        made = repeat(arguments.run_folder, target, paths, log=target / "log.txt")
+    print(f"output:  {made.result}")
+    print(f"differs: {'; '.join(made.differences) or 'nothing else'}", flush=True)
+    if not made.identical:
         sys.exit(1)
 
 
@@ -273,7 +369,8 @@ def docs(arguments: argparse.Namespace) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Check configs, or every card and component on disk."""
-    from dgnbench.cards import check_dataset_code, check_method_code, functions_of
+    from dgnbench.cards import check_dataset_code, check_method_code, env_files, functions_of
+    from dgnbench.environments import check_lock
     from dgnbench.plan import read_plan
 
     for config in arguments.config:
@@ -285,6 +382,8 @@ def check(arguments: argparse.Namespace) -> None:
     house = _house(arguments)
     for method in house.methods.cards.values():
         check_method_code(method)
+        if env_files(method.env)[0].is_file():
+            check_lock(method.env)
     for family in house.metrics.cards.values():
         functions = functions_of(family.folder / "metric.py")
         missing = [metric for metric in family.metrics if metric not in functions]
@@ -337,6 +436,16 @@ def _parser() -> argparse.ArgumentParser:
     made = verb("summary", summary, paths=False)
     made.add_argument("results", type=Path, help="results/<benchmark>")
 
+    made = verb("retry", retry, paths=False)
+    made.add_argument("results", type=Path, help="results/<benchmark>")
+    made.add_argument("--status", required=True, metavar="STATUS,…", help=", ".join(STATUSES))
+
+    made = verb("verify", verify, paths=False)
+    made.add_argument("results", type=Path, help="results/<benchmark>, wherever it lies now")
+    made = verb("rerun", rerun)
+    made.add_argument("run_folder", type=Path, help="the folder of one run, with its run.json")
+    made.add_argument("--output", type=Path, help="keep what the repetition makes in this folder")
+
     made = verb("fetch", fetch)
     made.add_argument("dataset")
     made.add_argument("--output", type=Path, help="default: data/raw/DATASET")
@@ -358,6 +467,13 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("prepared", type=Path)
     made.add_argument("--seed", type=int, required=True)
     made.add_argument("--output", type=Path, required=True, help="the group's folder")
+    made = verb("build-env", build_env, paths=False)
+    made.add_argument("env", nargs="*", help="the name of a file config/envs/ENV.txt")
+    made.add_argument("--offline", action="store_true", help="say what is missing, build nothing")
+    made.add_argument(
+        "--record", type=Path, metavar="FILE",
+        help="write there what became of it; a failure is written, too, and ends nothing",
+    )  # fmt: skip
     made = verb("fit", fit)
     made.add_argument("task", **task)  # type: ignore[arg-type]
     made.add_argument("method")
@@ -369,11 +485,21 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--runtime", type=float, help="minutes")
     made.add_argument("--threads", type=int)
     made.add_argument("--gpu", type=int)
+    made.add_argument(
+        "--conda", action="store_true", help="Snakemake has activated the environment's conda file"
+    )
     made.add_argument("--log", type=Path)
-    made = verb("score", score)
+    made.add_argument("--attempt", type=int, default=1, help="which try this is, from 1")
+    made.add_argument(
+        "--retries", default="{}", help="JSON: how often a status is tried again (exit code 1)"
+    )
+    made.add_argument(
+        "--require-gpu", action="store_true", help="no_gpu instead of a run on the CPU"
+    )
+    made = verb("score", score, paths=False)
     made.add_argument("task", **task)  # type: ignore[arg-type]
     made.add_argument("--group", type=Path, required=True)
-    made.add_argument("--methods", nargs="+", required=True)
+    made.add_argument("--config", type=Path, required=True, help="results/<benchmark>/config.json")
     made = verb("collect", collect, paths=False)
     made.add_argument("config", type=Path, help="results/<benchmark>/config.json")
     made.add_argument("--prepared", type=Path, default=Path("data/prepared"))
@@ -394,6 +520,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.run(arguments)
     except DgnbenchError as error:
         print(f"dgnbench {arguments.verb}: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        print(
+            f"dgnbench {arguments.verb}: error: {what}; make it writable or free some space, and start "
+            "again",
+            file=sys.stderr,
+        )
         sys.exit(2)
 
 

@@ -13,7 +13,9 @@ Problem = dict[str, "AnnData"]
 Solution = dict[str, "AnnData"]
 Split = Callable[..., tuple[Problem, Solution]]
 
-Status = Literal["ok", "declined", "failed", "timeout", "out_of_memory", "invalid_output", "no_gpu"]
+Status = Literal[
+    "ok", "declined", "failed", "timeout", "out_of_memory", "invalid_output", "no_gpu", "lost"
+]  # fmt: skip
 STATUSES: tuple[Status, ...] = (
     "ok",
     "declined",
@@ -22,6 +24,7 @@ STATUSES: tuple[Status, ...] = (
     "out_of_memory",
     "invalid_output",
     "no_gpu",
+    "lost",
 )
 Role = Literal["method", "baseline", "floor", "ceiling"]
 CONTROLS: tuple[Role, ...] = ("floor", "ceiling")

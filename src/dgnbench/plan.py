@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dgnbench.cards import (
+    CORE,
     FILTERS,
     INTEGER_COUNTS,
     OBS,
@@ -25,15 +26,21 @@ from dgnbench.cards import (
     check_dataset_code,
     check_method_code,
     component_files,
+    env_files,
+    environments,
     nearest,
     read_house,
     read_yaml,
     root,
 )
 from dgnbench.contract import CONTROLS
+from dgnbench.environments import check_lock
 from dgnbench.fetching import LOCK, Settings
 from dgnbench.storage import expanded
 from dgnbench.tasks import all_tasks
+
+# How often a run of such a status is made again by the same start, unless the config says otherwise.
+RETRIES: Mapping[str, int] = {"out_of_memory": 1, "timeout": 0, "lost": 1}
 
 
 class ConfigError(CardError):
@@ -65,6 +72,7 @@ class Plan:
     house: House
     config: Mapping[str, Any]
     component_paths: tuple[Path, ...] = ()
+    left_out: tuple[str, ...] = ()  # of `methods: all`, by the config's `envs`
 
     def method(self, name: str) -> MethodCard:
         """The card behind ``method`` or ``method@variant``."""
@@ -90,6 +98,26 @@ class Plan:
         """What the runs of a method may use: its card, overridden by the config."""
         card = self.method(method)
         return replace(card.resources, **self.config.get("resources", {}).get(card.id, {}))
+
+    @functools.cached_property
+    def retries(self) -> dict[str, int]:
+        """How often each status is tried again."""
+        return {**RETRIES, **self.config.get("retries", {})}
+
+    @property
+    def require_gpu(self) -> bool:
+        """Whether a run that wants a GPU is not made without one."""
+        return bool(self.config.get("require_gpu", False))
+
+    def granted(self, method: str, attempt: int) -> Resources:
+        """What a try of a method may use, counted from 1."""
+        return granted(self.resources(method), attempt, self.retries)
+
+    @property
+    def environments(self) -> list[str]:
+        """The environments to build, those of methods that take part."""
+        names = {self.method(method).env for method in self.methods} - {CORE}
+        return sorted(name for name in names if env_files(name)[0].is_file())
 
     def runs_of(self, task: str, dataset: str, replicate: int) -> list[Run]:
         """The runs that are scored together."""
@@ -128,6 +156,15 @@ class Plan:
     def groups(self) -> list[tuple[str, str, int]]:
         """Every (task, dataset, replicate)."""
         return list(self._grouped)
+
+
+def granted(resources: Resources, attempt: int, retries: Mapping[str, int]) -> Resources:
+    """What a try may use: the second twice the memory of the first, and so on.
+
+    More time only where a timeout is tried again: a node that was lost says nothing about time.
+    """
+    longer = attempt if retries.get("timeout", 0) else 1
+    return replace(resources, mem_mb=resources.mem_mb * attempt, runtime=resources.runtime * longer)
 
 
 def base_of(name: str) -> str:
@@ -278,14 +315,26 @@ def _selected_methods(
         for name in house.methods
         if house.methods[name].role in CONTROLS and set(house.methods[name].tasks) & set(tasks)
     ]
+    envs = config.get("envs", "all")
+    for env in envs if envs != "all" else ():
+        if env not in environments():
+            raise ConfigError(
+                f"{where}: envs: no environment named '{env}'; {nearest(env, environments())}"
+            )
     if config["methods"] == "all":
-        return [n for n in house.methods if set(house.methods[n].tasks) & set(tasks)]
+        able = [n for n in house.methods if set(house.methods[n].tasks) & set(tasks)]
+        return [n for n in able if envs == "all" or house.methods[n].env in envs or n in controls]
     for name in config["methods"]:
         if base_of(name) not in house.methods:
             hint = nearest(base_of(name), house.methods)
             raise ConfigError(f"{where}: methods: no method named '{base_of(name)}'; {hint}")
         card = house.methods[base_of(name)]
         _check_names(variant_of(name), card.params, f"{where}: methods.{name}")
+        if envs != "all" and card.env not in envs:
+            raise ConfigError(
+                f"{where}: methods: '{name}' lives in the environment {card.env}, which is none of "
+                f"`envs` ({', '.join(envs)}): add it there"
+            )
         if not set(card.tasks) & set(tasks):
             raise ConfigError(
                 f"{where}: methods: '{name}' does {', '.join(card.tasks)}; "
@@ -326,6 +375,8 @@ def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
                 _check_names(given, house.methods[name].params, f"{where}: params.{name}")
     for name in {base_of(method) for method in methods}:
         check_method_code(house.methods[name])
+        if env_files(house.methods[name].env)[0].is_file():
+            check_lock(house.methods[name].env)
 
     runs = []
     used: set[str] = set()
@@ -375,6 +426,13 @@ def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
         house=house,
         config=dict(config),
         component_paths=tuple(component_paths),
+        left_out=tuple(
+            name
+            for name in house.methods
+            if config["methods"] == "all"
+            and name not in methods
+            and set(house.methods[name].tasks) & set(tasks)
+        ),
     )
 
 
@@ -394,6 +452,8 @@ def as_json(plan: Plan) -> str:
             "replicates": plan.replicates,
             "seed": plan.seed,
             "smoke": plan.smoke,
+            "retries": plan.retries,
+            "require_gpu": plan.require_gpu,
             "resolved": {
                 method: {
                     "params": plan.params(method),

@@ -45,9 +45,14 @@ def sha256(path: Path) -> str:
 
 def sha256_of_folder(folder: Path, pattern: str = "*") -> str:
     """One checksum over the names and contents of a folder's files."""
+    return sha256_of_digests({file.name: sha256(file) for file in folder.glob(pattern)})
+
+
+def sha256_of_digests(digests: Mapping[str, str]) -> str:
+    """One checksum over files by name and checksum, whatever their order."""
     digest = hashlib.sha256()
-    for file in sorted(folder.glob(pattern)):
-        digest.update(f"{file.name} {sha256(file)}\n".encode())
+    for name, checksum in sorted(digests.items()):
+        digest.update(f"{name} {checksum}\n".encode())
     return digest.hexdigest()
 
 

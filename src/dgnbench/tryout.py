@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dgnbench import data
-from dgnbench.cards import House, MethodCard, check_method_code, nearest, read_house
+from dgnbench.cards import CORE, House, MethodCard, check_method_code, nearest, read_house
 from dgnbench.contract import CONTROLS, ContractError, Declined, DgnbenchError, check_output
 from dgnbench.plan import base_of, variant_of
 from dgnbench.runner import fit
@@ -37,11 +37,11 @@ def split_dataset(house: House, task: str, dataset: str, seed: int, group: Path)
 
 
 def _companions(house: House, task: str) -> list[MethodCard]:
-    """The controls and non-deep baselines of a task."""
+    """The controls and non-deep baselines of a task that need nothing but this environment."""
     return [
         card
         for card in house.methods.cards.values()
-        if task in card.tasks and card.role in (*CONTROLS, "baseline")
+        if task in card.tasks and card.role in (*CONTROLS, "baseline") and card.env == CORE
     ]
 
 

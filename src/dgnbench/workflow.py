@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from dgnbench.storage import whole
 
 if TYPE_CHECKING:
     from dgnbench.plan import Plan
@@ -52,6 +57,29 @@ def check_files(plan: Plan, workflow: Any) -> None:
     if lines:
         print("dgnbench: files are missing\n" + "\n".join(lines), file=sys.stderr)
         os._exit(2)
+
+
+def keep_config(config: Mapping[str, Any], file: Path, workflow: Any) -> str:
+    """Put the config where a rule can copy it: thousands of variants have no room in a command line.
+
+    Parameters
+    ----------
+    config
+        As Snakemake merged it.
+    file
+        Where it goes; left alone where it holds the same, or where a job only reads the Snakefile.
+    workflow
+        Snakemake's object.
+
+    Returns
+    -------
+    The checksum of the config, for the rule to see a change.
+    """
+    text = json.dumps(config, indent=1) + "\n"
+    if workflow.exec_mode.name == "DEFAULT" and (not file.is_file() or file.read_text() != text):
+        with whole(file) as partial:
+            partial.write_text(text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def hold_lock(folder: Path, workflow: Any) -> None:

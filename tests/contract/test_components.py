@@ -39,7 +39,7 @@ def test_a_metric_family_has_a_function_for_every_number_and_names_real_controls
     functions = functions_of(family.folder / "metric.py")
     for metric in family.metrics.values():
         assert [a.arg for a in functions[metric.id].args.args] == ["solution", "output", "shared"]
-        for control in (metric.top, metric.bottom):
+        for control in (*metric.top, *metric.bottom):
             assert HOUSE.methods[control].role in CONTROLS
             assert family.task in HOUSE.methods[control].tasks
 

@@ -9,36 +9,42 @@ import platform
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 import psutil
 
 from dgnbench import __version__
 from dgnbench.cards import MethodCard, Resources, root
-from dgnbench.contract import Status
-from dgnbench.storage import sha256_of_folder, write_json
+from dgnbench.contract import DgnbenchError, Status
+from dgnbench.environments import interpreter_of
+from dgnbench.plan import granted
+from dgnbench.runner import attempts, boundary, evidence, gpu
+from dgnbench.runner.family import MARK, Family, adopting, mark_of
+from dgnbench.storage import sha256_of_digests, sha256_of_folder, write_json
+from dgnbench.surroundings import code_sha256, machine, place_of
 
 POLL_S = 0.1
 LOG_HEAD_BYTES = 1_000_000  # a method may print megabytes; a log keeps the first and last part
 LOG_TAIL_BYTES = 64_000
 TAIL_LINES = 30
-LIMIT_SHARE = 0.95  # our limits stay below the scheduler's: its kill cannot be recorded
-
-
-def limits_of(resources: Resources) -> tuple[float, float]:
-    """Seconds and MB at which a run is ended, a little below what it asked for."""
-    return resources.runtime * 60 * LIMIT_SHARE, resources.mem_mb * LIMIT_SHARE
+REASON_LETTERS = 2000  # an exception may carry a whole matrix
 
 
 class _Log:
-    """Copy a pipe to a file, keeping its head and its tail, so that no output is ever too much."""
+    """Copy a pipe to a file, keeping its head and its tail, so that no output is ever too much.
+
+    A file that cannot be written, on a full disk say, does not stop the copying: a method that finds
+    nobody at the other end of its pipe would wait until its time is up.
+    """
 
     def __init__(self, pipe: IO[bytes], path: Path) -> None:
         self._pipe, self._path = pipe, path
@@ -49,43 +55,50 @@ class _Log:
         self._thread.start()
 
     def _copy(self) -> None:
+        file: IO[bytes] | None = None
+        with contextlib.suppress(OSError):
+            file = self._path.open("wb", buffering=0)
         written = 0
-        with self._path.open("wb") as file:
-            while chunk := os.read(self._pipe.fileno(), 65536):
-                if written < LOG_HEAD_BYTES:
-                    file.write(chunk)
-                    file.flush()
-                    written += len(chunk)
-                else:
-                    self._left_out += len(chunk)
-                self._tail.append(chunk)
-                self._tail_size += len(chunk)
-                while self._tail_size - len(self._tail[0]) > LOG_TAIL_BYTES:
-                    self._tail_size -= len(self._tail.popleft())
-            if self._left_out:
-                file.write(f"\n… {self._left_out} bytes left out; the end:\n".encode())
-                file.write(b"".join(self._tail)[-LOG_TAIL_BYTES:])
+        while chunk := os.read(self._pipe.fileno(), 65536):
+            self._tail.append(chunk)
+            self._tail_size += len(chunk)
+            while self._tail_size - len(self._tail[0]) > LOG_TAIL_BYTES:
+                self._tail_size -= len(self._tail.popleft())
+            if written < LOG_HEAD_BYTES:
+                written += len(chunk)
+                file = self._write(file, chunk)
+            else:
+                self._left_out += len(chunk)
+        if self._left_out:
+            file = self._write(file, f"\n… {self._left_out} bytes left out; the end:\n".encode())
+            file = self._write(file, b"".join(self._tail)[-LOG_TAIL_BYTES:])
+        if file is not None:
+            file.close()
+
+    @staticmethod
+    def _write(file: IO[bytes] | None, chunk: bytes) -> IO[bytes] | None:
+        try:
+            if file is not None:
+                file.write(chunk)
+        except OSError:
+            return None
+        return file
 
     def tail(self) -> str:
         """The last lines, once the pipe is closed (or after five seconds of a stray holder)."""
         self._thread.join(timeout=5)
-        lines = b"".join(self._tail).decode(errors="replace").splitlines()
+        lines = readable(b"".join(self._tail)).splitlines()
         return "\n".join(line[:500] for line in lines[-TAIL_LINES:])
 
 
-def _tree(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _rss_mb(processes: list[psutil.Process]) -> float:
-    total = 0
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            total += process.memory_info().rss
-    return total / 1e6
+def readable(said: bytes | str) -> str:
+    """Text that every file and page can hold: no broken UTF-8, no control characters."""
+    text = said.encode(errors="replace") if isinstance(said, str) else said
+    return "".join(
+        letter
+        for letter in text.decode(errors="replace")
+        if letter.isprintable() or letter in "\n\r\t"
+    )
 
 
 def _orphaned() -> bool:
@@ -94,74 +107,84 @@ def _orphaned() -> bool:
     return workflow is not None and not psutil.pid_exists(int(workflow))
 
 
-def _end(processes: list[psutil.Process], pid: int) -> None:
-    """End the whole tree: the child's session, and whoever left it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Make of a scheduler's TERM an exception, so that the method is ended before its supervisor."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(
+            f"ended by {signal.Signals(number).name}: cancelled, preempted, or the scheduler's time is up"
+        )
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class _Watched:
+    """What the parent saw of a child."""
+
+    broke: Status | None = None
+    reason: str = ""
+    peak_mb: float = 0.0
 
 
 def _watch(
-    child: subprocess.Popen[bytes], seconds: float, mem_mb: float
-) -> tuple[Status | None, str, float]:
-    """Wait for the child; return the limit it broke, if any, in words, and its peak memory in MB."""
-    begin, peak = time.monotonic(), 0.0
-    broke: Status | None = None
-    reason = ""
-    handle = psutil.Process(child.pid)
-    seen: dict[int, psutil.Process] = {}
+    child: subprocess.Popen[bytes], family: Family, limits: Resources, gpus: gpu.Sampler
+) -> _Watched:
+    """Wait for the child, or end it at a limit."""
+    begin, seen = time.monotonic(), _Watched()
     while child.poll() is None:
-        processes = _tree(handle)
-        seen.update({process.pid: process for process in processes})
-        peak = max(peak, _rss_mb(processes))
+        seen.peak_mb = max(seen.peak_mb, family.memory_mb(limits.mem_mb))
         elapsed = time.monotonic() - begin
-        if peak > mem_mb:
-            broke = "out_of_memory"
-            reason = f"used {peak:.0f} MB of memory, the limit is {mem_mb:.0f} MB (`mem_mb`)"
-        elif elapsed > seconds:
-            broke = "timeout"
-            reason = (
-                f"still running after {elapsed:.0f} s, the limit is {seconds:.0f} s (`runtime`)"
+        gpus.sample(process.pid for process in family.members())
+        if seen.peak_mb > limits.mem_mb:
+            seen.broke = "out_of_memory"
+            seen.reason = (
+                f"used {seen.peak_mb:.0f} MB of memory, "
+                f"the limit is {limits.mem_mb:.0f} MB (`mem_mb`)"
             )
-        if broke:
+        elif elapsed > limits.runtime * 60:
+            seen.broke = "timeout"
+            seen.reason = (
+                f"still running after {elapsed:.0f} s, the limit is {limits.runtime * 60:.0f} s "
+                "(`runtime`)"
+            )
+        if seen.broke:
             break
         if _orphaned():
-            _end(list(seen.values()), child.pid)
             raise SystemExit("the workflow that started this run is gone; nothing was recorded")
         time.sleep(POLL_S)
-    _end(list(seen.values()), child.pid)  # also strays that outlived the child
-    child.wait()
-    return broke, reason, peak
+    return seen
 
 
-def _from_exit(code: int, peak: float, mem_mb: float) -> tuple[Status, str]:
-    """The status of a child that left no result."""
-    if code < 0:
-        known = -code in {number.value for number in signal.Signals}
-        name = signal.Signals(-code).name if known else f"number {-code}"
-        if -code == signal.SIGKILL and peak > 0.8 * mem_mb:
-            return "out_of_memory", f"killed by {name} at {peak:.0f} MB of memory"
-        return "failed", f"killed by signal {name}"
-    return "failed", f"the process ended with exit code {code} and left no result"
-
-
-def _environment(threads: int, gpu: int) -> dict[str, str]:
+def _environment(limits: Resources, mark: str, scratch: Path) -> dict[str, str]:
     one = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
          "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
-        str(threads),
+        str(limits.threads),
     )  # fmt: skip
     return {
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # or jax takes three quarters of a GPU at once
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # count GPUs as NVML does
         **os.environ,
         **one,
+        MARK: mark,
+        "TMPDIR": str(scratch),
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_ENABLE_ONEDNN_OPTS": "0",  # oneDNN's blocked sums change with the machine's load
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on a GPU
-        **({} if gpu else {"CUDA_VISIBLE_DEVICES": ""}),
+        **({} if limits.gpu else {"CUDA_VISIBLE_DEVICES": ""}),
     }
 
 
@@ -173,6 +196,41 @@ def git_commit(folder: Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What `fit` was asked to do."""
+
+    card: MethodCard
+    task: str
+    problem: Path
+    solution: Path
+    target: Path
+    seed: int
+    params: Mapping[str, Any]
+    limits: Resources
+    require_gpu: bool
+    conda: bool
+    log: Path
+
+
+@dataclass
+class _Outcome:
+    """What is recorded of a run beside what it was asked to do."""
+
+    status: Status
+    reason: str
+    tail: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
+    peak_rss_mb: float = 0.0
+    peak_gpu_mb: float = 0.0
+    gpu_utilisation: float | None = None
+    output_sha256: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    changed_meanwhile: list[str] = field(default_factory=list)
 
 
 def fit(
@@ -187,6 +245,10 @@ def fit(
     params: Mapping[str, Any],
     resources: Resources,
     log: Path | None = None,
+    attempt: int = 1,
+    retries: Mapping[str, int] | None = None,
+    require_gpu: bool = False,
+    conda: bool = False,
 ) -> dict[str, Any]:
     """Run one method on one problem and record what happened, whatever happened.
 
@@ -205,92 +267,301 @@ def fit(
     seed, params
         The keywords of the call.
     resources
-        Limits; the run is ended a little before it reaches them.
+        What a first try may use; the run is ended where it uses more.
     log
         Where the method's stdout and stderr go (default ``target/log.txt``).
+    attempt
+        Which try this is, counted from 1: a later one may use more, see `granted`.
+    retries
+        How often a status is tried again.
+    require_gpu
+        Whether a run that wants a GPU is not made without one.
+    conda
+        Whether Snakemake has activated the conda file of the method's environment.
 
     Returns
     -------
     What was written to ``run.json``.
+
+    Raises
+    ------
+    TryAgain
+        Instead of a record, where the status is one that `retries` has tries left for.
+    DgnbenchError
+        Where nothing can be written to `target`.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("run.json", "output.h5ad", "history.csv", "scores.csv"):
-        (target / name).unlink(missing_ok=True)
-    log = (log or target / "log.txt").resolve()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    seconds_limit, mem_limit = limits_of(resources)
-    begin = time.time()
-    with tempfile.TemporaryDirectory(prefix="dgnbench-run-") as scratch_name:
-        scratch = Path(scratch_name)
-        write_json(
-            scratch / "request.json",
-            {
-                "task": task,
-                "method_folder": str(card.folder.resolve()),
-                "command": card.command,
-                "problem": str(problem.resolve()),
-                "solution": str(solution.resolve()) if card.role == "ceiling" else None,
-                "uses_labels": card.uses_labels,
-                "seed": seed,
-                "params": dict(params),
-            },
+    retries = retries or {}
+    limits = granted(resources, attempt, retries)
+    begin, started = time.monotonic(), attempts.stamp()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("run.json", "output.h5ad", "history.csv", "scores.csv"):
+            (target / name).unlink(missing_ok=True)
+        log = (log or target / "log.txt").resolve()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        earlier = attempts.begin(target, attempt)
+    except OSError as error:
+        raise DgnbenchError(
+            f"{target}: a run is recorded there, but it cannot be written to: {error.strerror}; "
+            "make it writable or free some space, and start again"
+        ) from None
+    order = _Order(
+        card, task, problem, solution, target, seed, params, limits, require_gpu, conda, log
+    )
+    problem_sha256 = sha256_of_folder(problem, "*.h5ad")
+    try:
+        with _ended_by_signals():
+            outcome = _refused(order, problem_sha256) or _run(order)
+    except BaseException as ended:  # Ctrl-C, a scheduler's TERM, a workflow that is gone
+        with contextlib.suppress(OSError):
+            attempts.end(target, reason=str(ended) or type(ended).__name__)
+        raise
+    seconds_total = round(time.monotonic() - begin, 3)
+    brief = {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "seconds_total": seconds_total,
+        "peak_rss_mb": round(outcome.peak_rss_mb, 1),
+        "limits": asdict(limits),
+    }
+    if attempt <= retries.get(outcome.status, 0):
+        attempts.end(target, **brief)
+        following = granted(resources, attempt + 1, retries)
+        raise attempts.TryAgain(
+            f"{outcome.status}: {outcome.reason}; this was try {attempt}, and Snakemake makes another one "
+            f"with {following.mem_mb:.0f} MB and {following.runtime:g} min (what it calls an error here "
+            "is none yet)"
         )
-        child = subprocess.Popen(
-            [sys.executable, "-m", "dgnbench.runner.worker", str(scratch)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=_environment(resources.threads, resources.gpu),
-            start_new_session=True,
-        )
-        assert child.stdout is not None
-        output = _Log(child.stdout, log)
-        try:
-            broke, reason, peak = _watch(child, seconds_limit, mem_limit)
-        except BaseException:  # Ctrl-C or the scheduler's TERM: leave no orphan behind
-            _end(_tree(psutil.Process(child.pid)), child.pid)
-            raise
-        tail = output.tail()
-        result: dict[str, Any] = {"seconds": {}, "versions": {}, "device": "", "peak_gpu_mb": 0.0}
-        if broke is not None:
-            result.update(status=broke, reason=reason)
-        elif (scratch / "result.json").is_file():
-            result.update(json.loads((scratch / "result.json").read_text()))
-        else:
-            status, reason = _from_exit(child.returncode, peak, mem_limit)
-            result.update(status=status, reason=reason)
-        for name in ("history.csv", *(("output.h5ad",) if result["status"] == "ok" else ())):
-            if (scratch / name).is_file():
-                shutil.move(scratch / name, target / f".{name}.part")
-                os.replace(target / f".{name}.part", target / name)
     record = {
         "task": task,
         "method": method,
         "label": card.label,
         "role": card.role,
         "uses_labels": card.uses_labels,
-        "status": result["status"],
-        "reason": result["reason"],
-        "stderr_tail": tail if result["status"] != "ok" else "",
-        "seconds_import": round(result["seconds"].get("import", 0.0), 3),
-        "seconds_fit": round(result["seconds"].get("fit", 0.0), 3),
-        "seconds_predict": round(result["seconds"].get("predict", 0.0), 3),
-        "seconds_total": round(time.time() - begin, 3),
-        "peak_rss_mb": round(peak, 1),
-        "peak_gpu_mb": round(result["peak_gpu_mb"], 1),
-        "device": result["device"],
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "stderr_tail": outcome.tail if outcome.status != "ok" else "",
+        "seconds_import": round(outcome.seconds.get("import", 0.0), 3),
+        "seconds_fit": round(outcome.seconds.get("fit", 0.0), 3),
+        "seconds_predict": round(outcome.seconds.get("predict", 0.0), 3),
+        "seconds_total": seconds_total,
+        "peak_rss_mb": brief["peak_rss_mb"],
+        "peak_gpu_mb": round(outcome.peak_gpu_mb, 1),
+        "gpu_utilisation": outcome.gpu_utilisation,
+        "device": outcome.device,
+        "wanted_gpu": limits.gpu > 0,
+        "attempts": len(earlier) + 1,
+        "earlier_attempts": earlier,
+        "evidence": dict(outcome.evidence),
+        "changed_meanwhile": outcome.changed_meanwhile,
         "seed": seed,
         "params": dict(params),
-        "limits": {"seconds": seconds_limit, "mem_mb": mem_limit, "threads": resources.threads},
-        "problem_sha256": sha256_of_folder(problem, "*.h5ad"),
-        "output_sha256": result.get("output_sha256", ""),
+        "limits": {
+            "seconds": limits.runtime * 60, "mem_mb": limits.mem_mb, "threads": limits.threads
+        },
+        # What `dgnbench rerun` needs beside seed and params, and what may be different there.
+        "resources": asdict(limits),
+        "component": place_of(card.folder),
+        "component_sha256": code_sha256(card.folder),
+        "env": card.env,
+        "machine": machine(),
+        "problem_sha256": problem_sha256,
+        "output_sha256": outcome.output_sha256,
         "versions": {
             "dgnbench": __version__,
             "python": platform.python_version(),
-            **result["versions"],
+            **outcome.versions,
         },
         "git_commit": git_commit(root()),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
-    }
-    write_json(target / "run.json", record)
+        "started": started,
+    }  # fmt: skip
+    try:
+        write_json(target / "run.json", record)
+        attempts.forget(target)
+    except OSError as error:
+        raise DgnbenchError(
+            f"{target / 'run.json'}: {outcome.status} ({outcome.reason or 'no reason'}), but the record "
+            f"cannot be written: {error.strerror}; free some space, and start again"
+        ) from None
     return record
+
+
+def _refused(order: _Order, problem_sha256: str) -> _Outcome | None:
+    """Why a run is not even begun, if so."""
+    split = order.problem.parent / "split.json"
+    with contextlib.suppress(OSError, ValueError):
+        files = json.loads(split.read_text()).get("files", {})
+        told = {Path(f).name: digest for f, digest in files.items() if f.startswith("problem/")}
+        if told and sha256_of_digests(told) != problem_sha256:
+            return _Outcome(
+                "failed",
+                f"{order.problem} is not what the split wrote: somebody changed it since; remove "
+                f"{split} and start again",
+            )
+    if order.require_gpu and order.limits.gpu and not gpu.visible():
+        return _Outcome(
+            "no_gpu",
+            f"it asks for {order.limits.gpu} GPU and the config says `require_gpu`, but none is "
+            f"visible on {platform.node()}",
+        )
+    return None
+
+
+def _request(order: _Order, scratch: Path) -> dict[str, Any]:
+    """What the child is told; only a ceiling is told where the solution lies."""
+    card = order.card
+    forbidden = [Path.cwd(), order.problem.parent, root(), card.folder]
+    return {
+        "task": order.task,
+        "method_folder": str(card.folder.resolve()),
+        "command": card.command,
+        "problem": str(order.problem.resolve()),
+        "solution": str(order.solution.resolve()) if card.role == "ceiling" else None,
+        "uses_labels": card.uses_labels,
+        "seed": order.seed,
+        "params": dict(order.params),
+        "supervisor": os.getpid(),
+        "forbidden": [os.path.realpath(folder) for folder in forbidden],
+        "allowed": boundary.allowed(scratch, order.target),
+    }
+
+
+def _run(order: _Order) -> _Outcome:
+    """Start the child, watch it, and judge what it left."""
+    card, limits = order.card, order.limits
+    try:
+        python, surroundings = interpreter_of(card, conda=order.conda)
+    except DgnbenchError as error:
+        return _Outcome("failed", str(error))
+    with tempfile.TemporaryDirectory(prefix="dgnbench-run-", ignore_cleanup_errors=True) as name:
+        scratch = Path(name).resolve()
+        write_json(scratch / "request.json", _request(order, scratch))
+        places = order.problem, order.solution, order.target
+        before = boundary.listing(*places, attempts.under_way)
+        kills, gpus = evidence.kernel_kills(), gpu.Sampler(limits.gpu)
+        mark = mark_of(order.target)
+        with adopting():
+            child = subprocess.Popen(
+                [python, "-m", "dgnbench.runner.worker", str(scratch)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=_environment(limits, mark, scratch) | surroundings,
+                start_new_session=True,
+            )
+            assert child.stdout is not None
+            family = Family(child.pid, mark)
+            output = _Log(child.stdout, order.log)
+            try:
+                watched = _watch(child, family, limits, gpus)
+            finally:  # at a limit, at Ctrl-C, and also strays that outlived the child
+                family.end()
+                child.wait()
+                ended = time.monotonic()
+                gpus.close()
+        kills = evidence.kernel_kills() - kills
+        outcome = _judged(scratch, watched, child.returncode, kills, limits, ended)
+        outcome.tail = output.tail()
+        outcome.peak_gpu_mb = max(outcome.peak_gpu_mb, gpus.peak_mb)
+        outcome.gpu_utilisation = gpus.utilisation
+        outcome.device = gpus.device or outcome.device
+        sought = order.require_gpu and limits.gpu and card.command is None  # a command does not say
+        if sought and outcome.status == "ok" and outcome.device == "cpu":
+            outcome.status = "no_gpu"
+            outcome.reason = (
+                "it ran on the CPU although a GPU is visible and the config says `require_gpu`: is its "
+                "framework built without CUDA?"
+            )
+        after = boundary.listing(*places, attempts.under_way)
+        _mind_the_boundary(outcome, scratch, before, after)
+        _keep(outcome, scratch, order.target)
+        return outcome
+
+
+def _judged(
+    scratch: Path, watched: _Watched, code: int, kills: int, limits: Resources, ended: float
+) -> _Outcome:
+    """Status and figures from the limits, the worker's own word, or the way it ended."""
+    told: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        told = json.loads((scratch / "result.json").read_text())
+    peak = max(watched.peak_mb, told.get("peak_rss_mb", 0.0))
+    if watched.broke is not None:
+        status, reason, told = watched.broke, watched.reason, {}
+    elif told:
+        status, reason = told["status"], readable(told["reason"])[:REASON_LETTERS]
+        if status == "failed" and kills and evidence.a_part_was_killed(reason):
+            status, reason = "out_of_memory", f"the kernel ended one of its processes: {reason}"
+    else:
+        status, reason = evidence.judge(evidence.Evidence(code, kills, peak, limits.mem_mb))
+    return _Outcome(
+        status,
+        reason,
+        seconds=told.get("seconds") or _seconds_so_far(scratch, ended),
+        versions=told.get("versions", {}),
+        device=told.get("device", ""),
+        peak_rss_mb=peak,
+        peak_gpu_mb=told.get("peak_gpu_mb", 0.0),
+        output_sha256=told.get("output_sha256", ""),
+        evidence={
+            "exit_code": code,
+            "signal": signal.Signals(-code).name if -code in set(signal.Signals) else None,
+            "kernel_kills": kills,
+            "limit": watched.broke,
+            "word_of_its_own": bool(told),
+        },
+    )
+
+
+def _seconds_so_far(scratch: Path, ended: float) -> dict[str, float]:
+    """Import and fit of a run that was ended; the clock is the machine's, alike in all processes."""
+    with contextlib.suppress(OSError, ValueError):
+        began = json.loads((scratch / "began.json").read_text())
+        return {"import": began["import"], "fit": ended - began["fit"]}
+    return {}
+
+
+def _mind_the_boundary(
+    outcome: _Outcome, scratch: Path, before: boundary.Listing, after: boundary.Listing
+) -> None:
+    """Fail a run that wrote outside its folder; where others ran as well, only note what changed."""
+    noted: list[str] = []
+    with contextlib.suppress(OSError):
+        noted = os.fsdecode((scratch / "outside.txt").read_bytes()).splitlines()
+    found = boundary.changes(before, after)
+    others = sorted(before.others | after.others)
+    spoilt = [what for what in found if what.rpartition(" (")[0] in {*before.kept, *after.kept}]
+    if not noted and not spoilt and (others or not found):
+        outcome.changed_meanwhile = found
+        return
+    names = [os.path.relpath(name) for name in noted]
+    said = f"wrote outside its folder: {', '.join(names)}" if noted else ""
+    if found and not noted:
+        said = f"while it ran, files outside its folder changed: {', '.join(found)}"
+        said += f"; running as well: {', '.join(others)}" if others else ""
+    if outcome.status not in ("ok", "declined"):
+        said += f"; besides, {outcome.status}: {outcome.reason}"
+    outcome.status, outcome.reason, outcome.changed_meanwhile = "failed", readable(said), found
+
+
+def _keep(outcome: _Outcome, scratch: Path, target: Path) -> None:
+    """Bring history and output to their place, whole or not at all."""
+    for name in ("history.csv", *(("output.h5ad",) if outcome.status == "ok" else ())):
+        if not (scratch / name).is_file():
+            continue
+        size = (scratch / name).stat().st_size / 1e6
+        partial = target / f".{name}.part"
+        try:
+            shutil.move(scratch / name, partial)
+            os.replace(partial, target / name)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            outcome.status = "failed"
+            outcome.reason = (
+                f"{name} ({size:.1f} MB) could not be written: {error.strerror}; make room in {target}, "
+                "then `dgnbench retry`"
+            )
+    if outcome.status != "ok":
+        outcome.output_sha256 = ""
+        with contextlib.suppress(OSError):
+            (target / "output.h5ad").unlink(missing_ok=True)

@@ -6,15 +6,19 @@ Reads ``request.json`` from the folder it is given and writes ``output.h5ad``, `
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import faulthandler
 import importlib.util
 import json
 import logging
 import os
+import platform
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -22,6 +26,8 @@ from typing import Any
 
 from dgnbench import progress
 from dgnbench.contract import ContractError, Declined, Problem, Task, check_output
+from dgnbench.runner.boundary import watch_writes
+from dgnbench.runner.evidence import EXIT_NO_RESULT, status_of
 from dgnbench.storage import read_parts, sha256, write_json, write_matrix
 from dgnbench.tasks import all_tasks
 
@@ -43,6 +49,7 @@ def _call_function(request: dict[str, Any], task: Task, seconds: dict[str, float
         keywords["solution"] = read_parts(Path(request["solution"]))
     if request["uses_labels"] and "labels" in task.restricted:
         keywords["labels"] = problem["labels"]
+    _say_that_fit_begins(seconds)
     begin = time.perf_counter()
     try:
         return getattr(module, task.id)(
@@ -51,6 +58,13 @@ def _call_function(request: dict[str, Any], task: Task, seconds: dict[str, float
     finally:
         seconds["predict"] = progress.seconds("predict")
         seconds["fit"] = time.perf_counter() - begin - seconds["predict"]
+
+
+def _say_that_fit_begins(seconds: dict[str, float]) -> None:
+    """For the parent, should this run be ended: it cannot tell import and fit apart."""
+    with contextlib.suppress(OSError):
+        began = {"import": seconds["import"], "fit": time.monotonic()}
+        Path("began.json").write_text(json.dumps(began))
 
 
 def _seen(request: dict[str, Any], task: Task) -> Problem:
@@ -76,11 +90,12 @@ def _call_command(request: dict[str, Any], task: Task, seconds: dict[str, float]
         params=shlex.quote(str(Path("params.json").resolve())),
         task=shlex.quote(task.id),
     )
+    _say_that_fit_begins(seconds)
     begin = time.perf_counter()
-    done = subprocess.run(command, shell=True, check=False)
+    code, last_words = _shell(command)
     seconds["fit"] = time.perf_counter() - begin
-    if done.returncode != 0:
-        raise RuntimeError(f"the command ended with exit code {done.returncode}: {command}")
+    if code != 0:
+        raise RuntimeError(f"the command ended with exit code {code}: {last_words or command}")
     if not output.is_file():
         raise ContractError(f"the command wrote no {output.name}: {command}")
     written = read_h5ad(output)
@@ -91,6 +106,27 @@ def _call_command(request: dict[str, Any], task: Task, seconds: dict[str, float]
     return written.X
 
 
+def _shell(command: str) -> tuple[int, str]:
+    """Run a command, pass on what it says on stderr, and keep its last lines: why it failed."""
+    said = b""
+
+    def pass_on(pipe: int) -> None:
+        nonlocal said
+        while chunk := os.read(pipe, 65536):
+            sys.stderr.buffer.write(chunk)
+            sys.stderr.flush()
+            said = (said + chunk)[-4000:]
+
+    process = subprocess.Popen(command, shell=True, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    reader = threading.Thread(target=pass_on, args=[process.stderr.fileno()], daemon=True)
+    reader.start()
+    code = process.wait()
+    reader.join(timeout=5)  # a stray process may hold the pipe open
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    return code, " | ".join(lines[-3:])[-500:]
+
+
 def _reason(error: BaseException) -> str:
     name = type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
@@ -99,37 +135,68 @@ def _reason(error: BaseException) -> str:
     return f"{name}: {error}{where}"
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """MemoryError, or what torch, jax and TensorFlow raise instead of it."""
-    return isinstance(error, MemoryError) or any(
-        kind.__name__ in ("OutOfMemoryError", "ResourceExhaustedError")
-        for kind in type(error).__mro__
-    )
-
-
 def _device_and_gpu_peak() -> tuple[str, float]:
     """The device really used and the peak of its memory in MB, asked of whoever was imported."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
-        return torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 1e6
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow is not None and tensorflow.config.list_physical_devices("GPU"):
-        peak = tensorflow.config.experimental.get_memory_info("GPU:0")["peak"]
-        if peak > 0:
-            return "GPU:0", peak / 1e6
+    for ask in (_torch_gpu, _tensorflow_gpu, _jax_gpu):
+        with contextlib.suppress(Exception):  # a framework in a bad state must not cost the result
+            name, peak = ask()
+            if peak > 0:
+                return name, peak
     return "cpu", 0.0
 
 
-def die_with_parent() -> None:
-    """Ask Linux to end this process with its supervisor: without one it would run without limits."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+def _torch_gpu() -> tuple[str, float]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return "", 0.0
+    return torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 1e6
+
+
+def _tensorflow_gpu() -> tuple[str, float]:
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not tensorflow.config.list_physical_devices("GPU"):
+        return "", 0.0
+    return "GPU:0", tensorflow.config.experimental.get_memory_info("GPU:0")["peak"] / 1e6
+
+
+def _jax_gpu() -> tuple[str, float]:
+    jax = sys.modules.get("jax")
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    if jax is None or bridge is None or not bridge.backends_are_initialized():
+        return "", 0.0  # imported, but never asked for a device: do not make it take one now
+    device = jax.local_devices()[0]
+    return device.device_kind, (device.memory_stats() or {}).get("peak_bytes_in_use", 0) / 1e6
+
+
+def _peak_rss_mb() -> float:
+    """The most memory that this process ever held, also between two looks of its parent (Linux)."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+def die_first_and_with(supervisor: int) -> None:
+    """Tie this process to its supervisor, without whom it would run without limits (Linux).
+
+    And when memory runs out the kernel takes the method, not the workflow.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if not Path(f"/proc/{supervisor}").exists():  # it ended before we asked
+        os._exit(1)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def work(folder: Path) -> None:
     """Do the run that ``folder/request.json`` asks for; every outcome but a kill leaves a result."""
     request = json.loads((folder / "request.json").read_text())
+    die_first_and_with(request["supervisor"])
     os.chdir(folder)
+    watch_writes(request["forbidden"], request["allowed"], folder / "outside.txt")
     task = all_tasks()[request["task"]]
     progress.start(folder / "history.csv")
     seconds = {"import": 0.0, "fit": 0.0, "predict": 0.0}
@@ -156,29 +223,34 @@ def work(folder: Path) -> None:
         traceback.print_exc()
         if isinstance(error, SystemExit):
             result.update(status="failed", reason=f"the method called sys.exit({error.code!r})")
-        elif _is_out_of_memory(error):
-            result.update(status="out_of_memory", reason=_reason(error))
         else:
-            result.update(status="failed", reason=_reason(error))
-    progress.finish()
+            result.update(status=status_of(error), reason=_reason(error))
     device, gpu_mb = _device_and_gpu_peak()
     result.update(seconds=seconds, device=device, peak_gpu_mb=gpu_mb, versions=_versions())
-    write_json(folder / "result.json", result)
+    result["peak_rss_mb"] = _peak_rss_mb()
+    try:
+        write_json(folder / "result.json", result)
+        progress.finish()
+    except OSError as error:
+        print(f"dgnbench: the scratch folder cannot be written to: {error}", file=sys.stderr)
+        if not (folder / "result.json").is_file():
+            os._exit(EXIT_NO_RESULT)
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the packages that this run really imported."""
+    """Versions of all packages that this run really imported."""
     from importlib.metadata import packages_distributions, version
 
     heads = {name.split(".")[0] for name in sys.modules}
     names = {d for head, d_s in packages_distributions().items() if head in heads for d in d_s}
-    wanted = ("anndata", "harmonypy", "jax", "keras", "numpy", "scanpy", "scikit-learn", "scipy",
-              "scvi-tools", "tensorflow", "tensorflow_cpu", "tensorflow-cpu", "torch")  # fmt: skip
-    return {name: version(name) for name in sorted(names) if name in wanted}
+    found = {name.lower(): version(name) for name in sorted(names)}
+    with contextlib.suppress(OSError, ValueError):  # what a command of another language tells
+        found |= {str(k): str(v) for k, v in json.loads(Path("versions.json").read_text()).items()}
+    return {"python": platform.python_version(), **found}
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    faulthandler.enable()  # a crash in native code names the line of Python
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     work(Path(sys.argv[1]))
     sys.stdout.flush()

@@ -1,6 +1,5 @@
-import os
-import signal
+import ctypes
 
 
 def denoising(counts, *, seed):
-    os.kill(os.getpid(), signal.SIGSEGV)
+    ctypes.string_at(0)

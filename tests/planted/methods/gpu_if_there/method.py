@@ -1,0 +1,2 @@
+def denoising(counts, *, seed):
+    return counts.X

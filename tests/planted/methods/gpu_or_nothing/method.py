@@ -1,0 +1,2 @@
+def denoising(counts, *, seed):
+    raise RuntimeError("No CUDA GPUs are available")
