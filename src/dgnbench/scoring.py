@@ -114,6 +114,7 @@ def score_key(
     return digest.hexdigest()[:16]
 
 
+@without_tensorflow()
 def score(
     task: str,
     dataset: str,
@@ -144,19 +145,6 @@ def score(
     with its reason. Each method's rows are also in its own ``scores.csv``.
     """
     keep_compilations()
-    with without_tensorflow():
-        return _score(task, dataset, replicate, primary, families, group, methods)
-
-
-def _score(
-    task: str,
-    dataset: str,
-    replicate: int,
-    primary: str,
-    families: Sequence[MetricFamily],
-    group: Path,
-    methods: Sequence[str],
-) -> list[dict[str, Any]]:
     solution_sha256 = sha256_of_folder(group / "solution", "*.h5ad")
     solution = None
     functions: dict[str, Any] = {}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 EPSILON = 1e-8  # inside logarithms, as in scvi-tools
 
@@ -22,10 +21,3 @@ def log_nb(x: Tensor, mean: Tensor, theta: Tensor) -> Tensor:
         + theta * (torch.log(theta + EPSILON) - log_sum)
         + x * (torch.log(mean + EPSILON) - log_sum)
     )
-
-
-def log_zinb(x: Tensor, mean: Tensor, theta: Tensor, logit: Tensor) -> Tensor:
-    """The same with extra zeros; `logit` is the logit of their probability (scvi-tools)."""
-    log_nb_zero = theta * (torch.log(theta + EPSILON) - torch.log(theta + mean + EPSILON))
-    zero = softplus(log_nb_zero - logit) - softplus(-logit)
-    return torch.where(x < 0.5, zero, log_nb(x, mean, theta) - softplus(-logit) - logit)
