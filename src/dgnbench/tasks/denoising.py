@@ -44,6 +44,9 @@ def split(data: AnnData, *, seed: int) -> tuple[Problem, Solution]:
     )
     truth.uns["train_sum"] = float(train.sum())
     truth.uns["test_sum"] = float(held_out.sum())
+    # Of the mean predictor, against which the skill is measured.
+    truth.obs["train_size"] = np.asarray(train.sum(axis=1, dtype=np.float64)).ravel()
+    truth.var["train_mean"] = np.asarray(train.mean(axis=0, dtype=np.float64)).ravel()
     if "mean" in data.layers:
         mean = np.asarray(data.layers["mean"])[np.ix_(kept, genes)]
         truth.layers["mean"] = (TRAIN_FRACTION * mean).astype(np.float32)
