@@ -36,7 +36,7 @@ def modality_prediction(
     train_source, train_target, test_source, *, seed, n_components, n_latent, encoder_hidden,
     decoder_hidden, discriminator_hidden, dropout, lambda_data, lambda_kl, lambda_joint_cross,
     lambda_real_cross, lambda_cos, lambda_align, epochs, batch_size, learning_rate, patience,
-    reduce_patience,
+    reduce_patience, burn_in, normalize_u,
 ):  # fmt: skip
     device = nn.start(seed)
 
@@ -51,7 +51,7 @@ def modality_prediction(
 
     model = Clue(
         *(part.shape[1] for part in cells), n_latent=n_latent, encoder_hidden=encoder_hidden,
-        decoder_hidden=decoder_hidden, dropout=dropout,
+        decoder_hidden=decoder_hidden, dropout=dropout, normalize_u=normalize_u,
     ).to(device)  # fmt: skip
     judge = Discriminator(n_latent, batch.shape[1], discriminator_hidden, dropout).to(device)
     optimiser = torch.optim.RMSprop(model.parameters(), learning_rate)
@@ -70,16 +70,17 @@ def modality_prediction(
     best, best_state, since = np.inf, None, 0
     for epoch in progress.bar(range(epochs), "epoch"):
         model.train(), judge.train()
+        noise = max(0.0, 1 - epoch / burn_in) if burn_in else 0.0
         train, logged = train[torch.randperm(len(train), device=device)], []
         for rows in train.split(batch_size):
             if len(rows) < 2:  # BatchNorm needs two
                 continue
             parts, u = model.losses(*(part[rows] for part in cells))
-            told = judge.cross_entropy({k: v.detach() for k, v in u.items()}, batch[rows])
+            told = judge.cross_entropy({k: v.detach() for k, v in u.items()}, batch[rows], noise)
             judge_optimiser.zero_grad(set_to_none=True)
             told.backward()
             judge_optimiser.step()
-            loss = weighted(parts) - lambda_align * judge.cross_entropy(u, batch[rows])
+            loss = weighted(parts) - lambda_align * judge.cross_entropy(u, batch[rows], noise)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

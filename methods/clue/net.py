@@ -7,7 +7,7 @@ of modality j reads subspace j alone, whichever modality the embedding came from
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
-from torch.nn.functional import cosine_similarity, softmax, softplus
+from torch.nn.functional import cosine_similarity, normalize, softmax, softplus
 
 from dgnbench.nn.blocks import mlp
 from dgnbench.nn.likelihoods import log_nb
@@ -77,8 +77,9 @@ class Clue(nn.Module):
     """
 
     def __init__(self, n_components, n_genes, n_target, n_batches, *, n_latent, encoder_hidden,
-                 decoder_hidden, dropout):  # fmt: skip
+                 decoder_hidden, dropout, normalize_u):  # fmt: skip
         super().__init__()
+        self.length_one = normalize if normalize_u else nn.Identity()
         n_in = {"source": n_components, "target": n_target}
         self.n_features = {"source": n_genes, "target": n_target}
         self.subspace = {"source": slice(n_latent), "target": slice(n_latent, 2 * n_latent)}
@@ -93,11 +94,11 @@ class Clue(nn.Module):
     def losses(self, features, counts, target, batch):
         """The parts of the loss, each a mean over cells, and both modalities' embeddings."""
         q = {"source": self.encoders["source"](features), "target": self.encoders["target"](target)}
-        u = {k: q[k].rsample() if self.training else q[k].mean for k in MODALITIES}
-        joint = (u["source"] + u["target"]) / 2
-        joint_mean = (q["source"].mean + q["target"].mean) / 2
+        u_mean = {k: self.length_one(q[k].mean) for k in MODALITIES}
+        u = {k: self.length_one(q[k].rsample()) for k in MODALITIES} if self.training else u_mean
+        joint, joint_mean = ((v["source"] + v["target"]) / 2 for v in (u, u_mean))
         observed = {"source": counts, "target": target}
-        prior = Normal(torch.zeros_like(joint), 1.0)
+        prior = Normal(torch.zeros_like(joint), 1.0)  # of the embedding before it is normalised
 
         def nll(j, embedding):
             return self.decoders[j].nll(embedding[:, self.subspace[j]], batch, observed[j])
@@ -109,13 +110,13 @@ class Clue(nn.Module):
             ),
             "joint_cross": sum(nll(k, joint) for k in MODALITIES),
             "real_cross": nll("target", u["source"]),
-            "cos": sum(1 - cosine_similarity(q[k].mean, joint_mean).mean() for k in MODALITIES),
+            "cos": sum(1 - cosine_similarity(u_mean[k], joint_mean).mean() for k in MODALITIES),
         }
-        return parts, {k: q[k].mean for k in MODALITIES}
+        return parts, u_mean
 
     def predict(self, features, batch):
         """The target decoded from the source's embedding alone."""
-        u = self.encoders["source"](features).mean
+        u = self.length_one(self.encoders["source"](features).mean)
         return self.decoders["target"](u[:, self.subspace["target"]], batch)
 
 
@@ -128,9 +129,11 @@ class Discriminator(nn.Module):
             _block(2 * n_latent + n_batches, hidden, dropout, norm=False), nn.Linear(hidden[-1], 1)
         )
 
-    def cross_entropy(self, embeddings, batch):
-        """Mean over the cells of both modalities."""
+    def cross_entropy(self, embeddings, batch, noise):
+        """Mean over the cells of both modalities; `noise`, in standard deviations, blurs them."""
+        spread = torch.cat([embeddings[k] for k in MODALITIES]).detach().std(0)
         source, target = (
-            self.logit(torch.cat([embeddings[k], batch], 1)).squeeze(1) for k in MODALITIES
+            self.logit(torch.cat([u + noise * spread * torch.randn_like(u), batch], 1)).squeeze(1)
+            for u in (embeddings[k] for k in MODALITIES)
         )
         return (softplus(source).mean() + softplus(-target).mean()) / 2

@@ -118,22 +118,13 @@ def _log2(counts):
     return (log1p_cp10k(counts.X) / np.log(2)).toarray().astype(np.float32)
 
 
-def _expression(decoder, z):
-    """Decoded counts per ten thousand (cells x genes)."""
-    return np.exp2(decoder.predict(z, verbose=0).astype(np.float64)) - 1
+def _decode(decoder, z):
+    """Decoded log2 expression (cells x genes)."""
+    return decoder.predict(z, verbose=0).astype(np.float64)
 
 
-def _profiles(encoder, decoder, x, z):
-    """Decoded proportions (cells x genes) of latents `z`, for a model trained on `x`.
-
-    Undoing the logarithm of a mean logarithm gives too little, the more the noisier the gene. Duan's
-    smearing factor (10.2307/2288126), a gene, makes decoded training cells right on average.
-    """
-    fitted = _expression(decoder, encoder.predict(x, verbose=0)[0]).mean(axis=0)
-    observed = (np.exp2(x.astype(np.float64)) - 1).mean(axis=0)
-    smearing = np.divide(observed, fitted, out=np.ones_like(fitted), where=fitted > 0)
-    expression = _expression(decoder, z) * smearing
-    return expression / np.maximum(expression.sum(axis=1, keepdims=True), 1)
+def _shares(expression):
+    return expression / np.maximum(expression.sum(axis=1, keepdims=True), 1e-12)
 
 
 def integration(counts, *, seed, batch_shift, latents, **params):
@@ -154,8 +145,12 @@ def denoising(counts, *, seed, batch_shift, latents, **params):
     x = _log2(counts)
     encoder, decoder = _train(x, seed=seed, **params)
     with progress.phase("predict"):
-        profiles = _profiles(encoder, decoder, x, encoder.predict(x, verbose=0)[0])
-    return profiles * library_size(counts.X)[:, None]
+        decoded = _decode(decoder, encoder.predict(x, verbose=0)[0])
+    # 2 to the power of an expected logarithm is too little, and the ReLU says zero where a count is
+    # merely unlikely. Duan's smearing (10.2307/2288126) averages over what the residuals make of it.
+    smearing = np.exp2(x - decoded).mean(axis=0)
+    expression = np.maximum(np.exp2(decoded) * smearing - 1, 0)
+    return _shares(expression) * library_size(counts.X)[:, None]
 
 
 def _draw(rng, latents, n, mean, log_var, sigma0):
@@ -178,9 +173,13 @@ def generation(train, request, *, seed, batch_shift, latents, **params):
     with progress.phase("predict"):
         z_mean, z_log_var = encoder.predict(x, verbose=0)
         z = _draw(rng, latents, request.n_obs, z_mean, z_log_var, params["sigma0"])
-        profiles = _profiles(encoder, decoder, x, z.astype(np.float32))
-        # The residuals of the training cells say how much the counts spread around the profile.
-        fitted = _profiles(encoder, decoder, x, z_mean)
-        theta = inverse_dispersion(train.X.toarray(), fitted * library_size(train.X)[:, None])
-    mean = profiles * rng.choice(library_size(train.X), request.n_obs)[:, None]
+        made = np.exp2(_decode(decoder, z.astype(np.float32))) - 1
+        fitted = np.exp2(_decode(decoder, z_mean)) - 1
+    # Zeros stay zeros here, for they tell types apart; each gene gets back its mean.
+    observed, average = (np.exp2(x.astype(np.float64)) - 1).mean(axis=0), fitted.mean(axis=0)
+    gain = np.divide(observed, average, out=np.ones_like(average), where=average > 0)
+    # The residuals of the training cells say how much the counts spread around the profile.
+    expected = _shares(fitted * gain) * library_size(train.X)[:, None]
+    theta = inverse_dispersion(train.X.toarray(), expected)
+    mean = _shares(made * gain) * rng.choice(library_size(train.X), request.n_obs)[:, None]
     return rng.poisson(rng.gamma(theta, mean / theta))

@@ -52,13 +52,12 @@ def generation(train, request, *, seed, n_latent, rank, n_factors):
     def expression(factors):
         return np.maximum(np.expm1(pca.inverse_transform(factors)), 0)
 
-    # exp(E[log x]) undershoots E[x]: give each gene back its mean, the smearing of Duan 1983,
-    # 10.2307/2288126.
+    # exp(E[log x]) undershoots E[x]: give each gene back its mean.
     fitted = expression(fitted_factors).mean(axis=0)
-    smearing = np.divide(scaled.mean(axis=0), fitted, out=np.ones_like(fitted), where=fitted > 0)
+    gain = np.divide(scaled.mean(axis=0), fitted, out=np.ones_like(fitted), where=fitted > 0)
 
     def shares(factors):
-        rate = expression(factors) * smearing
+        rate = expression(factors) * gain
         return rate / np.maximum(rate.sum(axis=1, keepdims=True), 1e-12)
 
     theta = inverse_dispersion(counts, shares(fitted_factors) * size[:, None])

@@ -1,6 +1,6 @@
-"""Deep methods: the same seed gives the same output, and what they learn beats knowing nothing.
+"""Deep methods: the same seed gives the same score, and what they learn beats knowing nothing.
 
-Two methods of each framework, with the settings of their cards for small data.
+At the settings of their cards for small data, each run in a process of its own.
 """
 
 import pytest
@@ -10,6 +10,8 @@ from dgnbench.runner import fit
 from dgnbench.scoring import load_metrics, without_tensorflow
 from dgnbench.shared import Shared
 from dgnbench.storage import read_matrix, read_parts
+from dgnbench.tasks import all_tasks
+from dgnbench.tryout import split_dataset
 
 HOUSE = read_house()
 
@@ -24,6 +26,50 @@ def ran(method, task, group, output, seed=0, **params):
     return record
 
 
+@pytest.fixture(scope="module")
+def output(groups, tmp_path_factory):
+    """``output(method, task)``: what it made at its card's small settings; none is run twice."""
+    made = {}
+
+    def output(method, task):
+        if (method, task) not in made:
+            folder = tmp_path_factory.mktemp(f"{method}-{task}")
+            ran(method, task, groups(task), folder)
+            made[method, task] = read_matrix(folder / "output.h5ad")
+        return made[method, task]
+
+    return output
+
+
+def score(metric, task, group, output):
+    function = getattr(load_metrics(HOUSE.metrics[task]), metric)
+    with without_tensorflow():
+        return function(read_parts(group / "solution"), output, Shared())
+
+
+@pytest.mark.parametrize(
+    ("method", "task"),
+    [
+        ("dca", "denoising"),
+        ("keras_vae", "generation"),
+        ("gan", "generation"),
+        ("wgan_gp", "generation"),
+        ("clue", "modality_prediction"),
+        ("scvi", "denoising"),
+    ],
+)
+def test_the_same_seed_gives_the_same_score_in_another_process(
+    method, task, groups, output, tmp_path
+):
+    ran(method, task, groups(task), tmp_path)
+    primary = all_tasks()[task].primary
+    first, again = (
+        score(primary, task, groups(task), made)
+        for made in (output(method, task), read_matrix(tmp_path / "output.h5ad"))
+    )
+    assert first == again
+
+
 @pytest.mark.parametrize(
     ("method", "task", "params"),
     [
@@ -34,15 +80,12 @@ def ran(method, task, group, output, seed=0, **params):
         ("scvi", "integration", {"max_epochs": 2}),
     ],
 )
-def test_the_same_seed_gives_the_same_output_and_another_seed_another(
-    method, task, params, groups, tmp_path
-):
+def test_another_seed_gives_another_output(method, task, params, groups, tmp_path):
     runs = [
         ran(method, task, groups(task), tmp_path / str(i), seed=seed, **params)
-        for i, seed in enumerate((3, 3, 4))
+        for i, seed in enumerate((3, 4))
     ]
-    assert runs[0]["output_sha256"] == runs[1]["output_sha256"]
-    assert runs[0]["output_sha256"] != runs[2]["output_sha256"]
+    assert runs[0]["output_sha256"] != runs[1]["output_sha256"]
 
 
 @pytest.mark.parametrize(
@@ -56,25 +99,31 @@ def test_the_same_seed_gives_the_same_output_and_another_seed_another(
         ("wgan_gp", "generation", "energy_distance", "shuffled"),
         ("wgan_gp", "generation", "energy_distance", "nb_per_type"),
         ("gan", "generation", "energy_distance", "shuffled"),
+        ("keras_vae", "generation", "energy_distance", "shuffled"),
+        ("pca", "generation", "energy_distance", "shuffled"),  # the VAE's linear twin
     ],
 )
-def test_it_learns_what_a_simple_method_does_not_know(
-    method, task, metric, floor, groups, tmp_path_factory, trained
-):
-    function = getattr(load_metrics(HOUSE.metrics[task]), metric)
-    solution = read_parts(groups(task) / "solution")
-    scores = []
-    for name in (method, floor):
-        if (name, task) not in trained:
-            folder = tmp_path_factory.mktemp(f"{name}-{task}")
-            ran(name, task, groups(task), folder)
-            trained[name, task] = read_matrix(folder / "output.h5ad")
-        with without_tensorflow():
-            scores.append(function(solution, trained[name, task], Shared()))
+def test_it_learns_what_a_simple_method_does_not_know(method, task, metric, floor, groups, output):
+    scores = [score(metric, task, groups(task), output(name, task)) for name in (method, floor)]
     assert scores[0] < scores[1]
 
 
-@pytest.fixture(scope="module")
-def trained():
-    """Outputs by (method, task), so that none is trained twice."""
-    return {}
+def test_dca_learns_with_zero_inflation_too(groups, output, tmp_path):
+    ran("dca", "denoising", groups("denoising"), tmp_path, likelihood="zinb", epochs=10)
+    made = read_matrix(tmp_path / "output.h5ad"), output("mean", "denoising")
+    zinb, floor = (score("poisson_nll", "denoising", groups("denoising"), m) for m in made)
+    assert zinb < floor
+
+
+def test_generators_settle_where_the_networks_of_a_vanilla_gan_circle(tmp_path):
+    """Continuous cells without clear clusters: a GAN without R1 ended below the floor here."""
+    dataset, task = "simulated_batches@n_cells=800,n_genes=300", "generation"
+    group = tmp_path / dataset / "r0"
+    split_dataset(HOUSE, task, dataset, 0, group)
+    distances = {}
+    for method in ("gan", "keras_vae", "pca", "shuffled"):
+        ran(method, task, group, tmp_path / method)
+        made = read_matrix(tmp_path / method / "output.h5ad")
+        distances[method] = score("energy_distance", task, group, made)
+    floor = distances.pop("shuffled")
+    assert max(distances.values()) < floor / 2, (distances, floor)
