@@ -22,10 +22,12 @@ localrules:
 
 
 # No output, so that every start ends with the count of what is ok, declined and failed. The scores
-# are asked for by themselves, because the report of a start that failed is there without some.
+# are asked for by themselves, because the report of a start that failed is there without some; the
+# records, because somebody may have removed one whose scores are there.
 rule all:
     default_target: True
     input:
+        records=RECORDS,
         scores=SCORES,
         report=f"{RESULTS}/report.html",
     log:

@@ -28,6 +28,10 @@ SCORES = [
     f"{RESULTS}/{task}/{dataset}/r{replicate}/scores.csv"
     for task, dataset, replicate in PLAN.groups
 ]
+RECORDS = [
+    f"{RESULTS}/{run.task}/{run.dataset}/r{run.replicate}/{run.method}/run.json"
+    for run in PLAN.runs
+]
 COMPONENTS = [
     word for path in PLAN.component_paths for word in ("--component-path", str(path))
 ]

@@ -37,6 +37,11 @@ rule fit:
         # The limits of the supervisor at the first try.
         mem_mb=lambda wildcards: PLAN.resources(wildcards.method).mem_mb,
         runtime=lambda wildcards: PLAN.resources(wildcards.method).runtime,
+        train_minutes=lambda wildcards: (
+            ["--train-minutes", PLAN.budget["minutes"]]
+            if "minutes" in PLAN.budget
+            else []
+        ),
         # With `input` Snakemake takes it for no trigger: what is done stays done. (So it does with
         # `threads`, but for that it works out all resources of every run that is done.)
         retries=lambda wildcards, input: json.dumps(PLAN.retries),
@@ -51,7 +56,7 @@ rule fit:
         " --params {params.params:q} --mem-mb {params.mem_mb} --runtime {params.runtime}"
         " --threads {threads} --gpu {resources.gpu} {params.components:q} {params.conda:q}"
         " --log {log:q} --attempt {resources.attempt} --retries {params.retries:q}"
-        " {params.require_gpu:q}"
+        " {params.require_gpu:q} {params.train_minutes:q}"
 
 
 # How often: the config's word. Not as `retries:` of the rule, for then Slurm would try again within

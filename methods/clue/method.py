@@ -68,7 +68,7 @@ def modality_prediction(
     n_validation = max(1, int(VALIDATION_SHARE * len(batch)))
     held_out, train = order[:n_validation], order[n_validation:]
     best, best_state, since = np.inf, None, 0
-    for epoch in progress.bar(range(epochs), "epoch"):
+    for epoch in progress.training(range(epochs)):
         model.train(), judge.train()
         noise = max(0.0, 1 - epoch / burn_in) if burn_in else 0.0
         train, logged = train[torch.randperm(len(train), device=device)], []

@@ -19,6 +19,7 @@ VALIDATION_SHARE = 0.1  # the last rows; the cells come shuffled
 class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         progress.log(epoch, loss=logs["loss"], val_loss=logs["val_loss"])
+        self.model.stop_training |= progress.time_is_up()
 
 
 def nb_nll(x, mean, theta):

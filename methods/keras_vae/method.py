@@ -91,7 +91,7 @@ def _train(x, *, seed, n_latent, beta, sigma0, epochs, batch_size, schedule, lea
     n_validation = max(1, int(VALIDATION_SHARE * len(x)))
     held_out, train = tf.constant(x[order[:n_validation]]), x[order[n_validation:]]
     best, best_weights, since = np.inf, None, 0
-    for epoch in progress.bar(range(epochs), "epoch"):
+    for epoch in progress.training(range(epochs)):
         if schedule == "lecture":
             optimizer.learning_rate = _lecture_rate(epoch)
         cells = rng.permutation(len(train))

@@ -5,11 +5,16 @@ import logging
 import numpy as np
 import scvi
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 
 from dgnbench import progress
 
 for name in ("scvi", "lightning", "lightning.pytorch"):
     logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _mind_the_budget(trainer, _):
+    trainer.should_stop |= progress.time_is_up()
 
 
 def _train(counts, *, seed, max_epochs, batch_size, learning_rate, **params):
@@ -24,6 +29,7 @@ def _train(counts, *, seed, max_epochs, batch_size, learning_rate, **params):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        callbacks=[LambdaCallback(on_train_epoch_end=_mind_the_budget)],
         plan_kwargs={"lr": learning_rate},
     )
     columns = ("elbo_train", "reconstruction_loss_train", "kl_local_train", "elbo_validation")

@@ -53,12 +53,16 @@ class CardError(DgnbenchError):
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run asks for: GPUs, memory in MB, wall time in minutes, CPU threads."""
+    """What a run asks for: GPUs, memory in MB, wall time in minutes, CPU threads.
+
+    `train_minutes` is when it should stop training by itself: the config's `budget`, None without.
+    """
 
     gpu: int
     mem_mb: float
     runtime: float
     threads: int = 1
+    train_minutes: float | None = None
 
 
 @dataclass(frozen=True)

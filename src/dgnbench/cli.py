@@ -140,7 +140,7 @@ def fit(arguments: argparse.Namespace) -> None:
     card = _house(arguments).methods[base_of(arguments.method)]
     overrides = {
         key: value
-        for key in ("mem_mb", "runtime", "threads", "gpu")
+        for key in ("mem_mb", "runtime", "threads", "gpu", "train_minutes")
         if (value := getattr(arguments, key)) is not None
     }
     params = json.loads(arguments.params) if arguments.params else {}
@@ -483,6 +483,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--params", help="JSON; what is left out is as in the card")
     made.add_argument("--mem-mb", type=float)
     made.add_argument("--runtime", type=float, help="minutes")
+    made.add_argument("--train-minutes", type=float, help="when it should stop training by itself")
     made.add_argument("--threads", type=int)
     made.add_argument("--gpu", type=int)
     made.add_argument(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from dgnbench.plan import Plan, Run
+from dgnbench.plan import Plan, Run, epochs_of
 from dgnbench.provenance import MANIFEST, Group, folder_of, manifest
 from dgnbench.runner import attempts
 from dgnbench.scoring import described
@@ -20,7 +20,7 @@ from dgnbench.tasks import all_tasks
 RUN_COLUMNS = (
     "task", "dataset", "replicate", "method", "role", "status", "reason", "seconds_import",
     "seconds_fit", "seconds_predict", "seconds_total", "peak_rss_mb", "peak_gpu_mb", "device",
-    "wanted_gpu", "gpu_utilisation", "attempts",
+    "wanted_gpu", "gpu_utilisation", "attempts", "rounds", "budget_used",
     "seed", "output_sha256", "uses_labels", "label", "params", "stderr_tail",
 )  # fmt: skip
 SCORE_COLUMNS = (
@@ -69,6 +69,7 @@ def collect(
                     **{column: record.get(column, "") for column in RUN_COLUMNS},
                     **{"task": task, "dataset": dataset, "replicate": replicate},
                     "params": json.dumps(record["params"], sort_keys=True),
+                    "budget_used": _budget_used(plan, record),
                 }
             )
     table = pd.concat(scores, ignore_index=True)
@@ -81,6 +82,20 @@ def collect(
         table[list(SCORE_COLUMNS)].to_csv(partial, index=False)
     told = manifest(plan, results, prepared, records, why_unfinished or {})
     write_json(results / MANIFEST, told)
+
+
+def _budget_used(plan: Plan, record: Mapping[str, Any]) -> float | str:
+    """The share of its budget that a run used, empty where there is none or it does not tell.
+
+    Of a budget of epochs only methods that have one of its parameters and log their training tell.
+    """
+    if record["status"] != "ok" or not plan.budget:
+        return ""
+    if "minutes" in plan.budget:
+        used = float(record["seconds_fit"] + record["seconds_predict"])
+        return round(used / (60 * plan.budget["minutes"]), 4)
+    told = record["rounds"] and epochs_of(plan.method(record["method"]))
+    return round(int(record["rounds"]) / plan.budget["epochs"], 4) if told else ""
 
 
 def unfinished(plan: Plan, results: Path, prepared: Path, logs: Path) -> dict[Group, str]:

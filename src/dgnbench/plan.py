@@ -41,6 +41,10 @@ from dgnbench.tasks import all_tasks
 
 # How often a run of such a status is made again by the same start, unless the config says otherwise.
 RETRIES: Mapping[str, int] = {"out_of_memory": 1, "timeout": 0, "lost": 1}
+# With a budget of time every run is ended at the same time: for reading, imports, the last epoch and
+# predicting it has half the budget and ten minutes beside it.
+BUDGET_FACTOR, BUDGET_MARGIN = 1.5, 10
+EPOCHS = ("epochs", "max_epochs")  # parameters that count passes over the training cells
 
 
 class ConfigError(CardError):
@@ -90,6 +94,11 @@ class Plan:
             **card.params,
             **(card.smoke if self.smoke else {}),
             **self.config.get("params", {}).get(card.id, {}),
+            **(
+                dict.fromkeys(epochs_of(card), self.budget["epochs"])
+                if "epochs" in self.budget
+                else {}
+            ),
             **variant_of(method),
         }
 
@@ -97,7 +106,17 @@ class Plan:
     def resources(self, method: str) -> Resources:
         """What the runs of a method may use: its card, overridden by the config."""
         card = self.method(method)
-        return replace(card.resources, **self.config.get("resources", {}).get(card.id, {}))
+        own = self.config.get("resources", {}).get(card.id, {})
+        if "minutes" not in self.budget:
+            return replace(card.resources, **own)
+        minutes = self.budget["minutes"]
+        runtime = BUDGET_FACTOR * minutes + BUDGET_MARGIN
+        return replace(card.resources, **{"runtime": runtime, **own}, train_minutes=minutes)
+
+    @property
+    def budget(self) -> Mapping[str, float]:
+        """``{"minutes": …}`` or ``{"epochs": …}`` that every method gets, or nothing."""
+        return dict(self.config.get("budget", {}))
 
     @functools.cached_property
     def retries(self) -> dict[str, int]:
@@ -165,6 +184,11 @@ def granted(resources: Resources, attempt: int, retries: Mapping[str, int]) -> R
     """
     longer = attempt if retries.get("timeout", 0) else 1
     return replace(resources, mem_mb=resources.mem_mb * attempt, runtime=resources.runtime * longer)
+
+
+def epochs_of(card: MethodCard) -> list[str]:
+    """The parameters of a method that say how many epochs it trains."""
+    return [name for name in EPOCHS if name in card.params]
 
 
 def base_of(name: str) -> str:
@@ -343,6 +367,21 @@ def _selected_methods(
     return [*config["methods"], *(c for c in controls if c not in config["methods"])]
 
 
+def _check_budget(
+    config: Mapping[str, Any], house: House, methods: Sequence[str], where: str
+) -> None:
+    """Nobody may say how many epochs one method trains where the budget says it of all."""
+    named = [(f"methods.{method}", base_of(method), variant_of(method)) for method in methods]
+    named += [(f"params.{name}", name, given) for name, given in config.get("params", {}).items()]
+    for place, name, given in named:
+        twice = set(given) & set(epochs_of(house.methods[name]))
+        if twice:
+            raise ConfigError(
+                f"{where}: {place}: sets `{twice.pop()}`, but `budget.epochs` gives every method "
+                f"{config['budget']['epochs']}: take one of them away"
+            )
+
+
 def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
     """Check a config against the schema and the cards, and lay out its runs.
 
@@ -373,6 +412,8 @@ def make_plan(config: Mapping[str, Any], where: str = "config") -> Plan:
                 )
             if key == "params":
                 _check_names(given, house.methods[name].params, f"{where}: params.{name}")
+    if "epochs" in config.get("budget", {}):
+        _check_budget(config, house, methods, where)
     for name in {base_of(method) for method in methods}:
         check_method_code(house.methods[name])
         if env_files(house.methods[name].env)[0].is_file():
@@ -454,6 +495,7 @@ def as_json(plan: Plan) -> str:
             "smoke": plan.smoke,
             "retries": plan.retries,
             "require_gpu": plan.require_gpu,
+            "budget": plan.budget,
             "resolved": {
                 method: {
                     "params": plan.params(method),

@@ -1,4 +1,4 @@
-"""What a method may say while it works: a bar, its training history, its phases.
+"""What a method may say while it works: a bar, its training history, its phases; and its budget of time.
 
 Inside a run the history goes to ``history.csv`` beside the output and the bar to the run's log;
 in a notebook it stays in memory (`rows()`).
@@ -7,6 +7,7 @@ in a notebook it stays in memory (`rows()`).
 from __future__ import annotations
 
 import csv
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -20,6 +21,9 @@ _rows: list[dict[str, float]] = []
 _seconds: dict[str, float] = {}
 _file: Path | None = None
 
+TRAIN_SECONDS = "DGNBENCH_TRAIN_SECONDS"  # how long a run may train: the config's `budget`
+_up_at: float | None = None
+
 BAR_EVERY_S = 2.0  # a log, not a screen: one line every two seconds is enough
 
 
@@ -29,6 +33,19 @@ def start(history: Path | None = None) -> None:
     _rows.clear()
     _seconds.clear()
     _file = history
+    start_clock()
+
+
+def start_clock() -> None:
+    """Begin to count the budget of time, if this run has one."""
+    global _up_at
+    seconds = os.environ.get(TRAIN_SECONDS)
+    _up_at = time.monotonic() + float(seconds) if seconds else None
+
+
+def time_is_up() -> bool:
+    """Whether a method should stop training, because its budget of time is used up."""
+    return _up_at is not None and time.monotonic() >= _up_at
 
 
 def log(epoch: int, **values: float) -> None:
@@ -53,6 +70,11 @@ def finish() -> None:
         writer = csv.DictWriter(handle, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(_rows)
+
+
+def rounds() -> int:
+    """Epochs trained so far by the history (steps, of a method that counts in steps)."""
+    return 1 + max((int(row["epoch"]) for row in _rows), default=-1)
 
 
 def rows() -> list[dict[str, float]]:
@@ -84,3 +106,15 @@ def bar(iterable: Iterable[T], label: str = "") -> Iterator[T]:
         if time.monotonic() - said >= BAR_EVERY_S:
             said = time.monotonic()
             print(f"{label} {done}/{total if total is not None else '?'}", file=sys.stderr)
+
+
+def training(iterable: Iterable[T], label: str = "epoch") -> Iterator[T]:
+    """`bar` over the rounds of training, which ends early when the budget of time is used up.
+
+    At least one round is made.
+    """
+    for item in bar(iterable, label):
+        yield item
+        if time_is_up():
+            print(f"the budget of time is used up after {label} {item}", file=sys.stderr)
+            return

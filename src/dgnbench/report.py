@@ -91,6 +91,7 @@ def _task_table(results: Results, task: str) -> list[dict[str, Any]]:
                 "skip": float(skip["mean"].get(key, math.nan)),
                 "floor": float(floor["mean"].get(key, math.nan)),
                 "seconds": float(ok["seconds_fit"].median()) if len(ok) else math.nan,
+                "budget_used": float(ok["budget_used"].max()),
                 "memory": float(ok["peak_rss_mb"].max()) if len(ok) else math.nan,
             }
         )
@@ -262,6 +263,7 @@ def render(results_dir: Path, target: Path, reports_dir: Path) -> None:
     failed = [s for s in status.index if s not in ("ok", "declined")]
     page = environment.get_template("report.html.j2").render(
         manifest=results.manifest,
+        budget=results.manifest["config"]["budget"],
         config=json.dumps(results.manifest["config"], indent=1),
         tasks=tasks,
         counts={

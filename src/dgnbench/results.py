@@ -24,7 +24,7 @@ class Results:
     def read(cls, folder: Path) -> Results:
         """Read the three files that `collect` wrote."""
         runs = pd.read_csv(folder / "runs.csv", keep_default_na=False)
-        for name in runs.columns[runs.columns.str.startswith(("seconds", "peak"))]:
+        for name in runs.columns[runs.columns.str.startswith(("seconds", "peak", "budget"))]:
             runs[name] = pd.to_numeric(runs[name])
         scores = pd.read_csv(folder / "scores.csv")
         scores["reason"] = scores["reason"].fillna("")

@@ -3,9 +3,12 @@
 At the settings of their cards for small data, each run in a process of its own.
 """
 
+from dataclasses import replace
+
 import pytest
 
-from dgnbench.cards import read_house
+from dgnbench.cards import CORE, read_house
+from dgnbench.plan import epochs_of
 from dgnbench.runner import fit
 from dgnbench.scoring import load_metrics, without_tensorflow
 from dgnbench.shared import Shared
@@ -16,11 +19,11 @@ from dgnbench.tryout import split_dataset
 HOUSE = read_house()
 
 
-def ran(method, task, group, output, seed=0, **params):
+def ran(method, task, group, output, seed=0, resources=None, **params):
     card = HOUSE.methods[method]
     record = fit(
         card, method, task, group / "problem", group / "solution", output,
-        seed=seed, params={**card.params, **card.smoke, **params}, resources=card.resources,
+        seed=seed, params={**card.params, **card.smoke, **params}, resources=resources or card.resources,
     )  # fmt: skip
     assert record["status"] == "ok", record["stderr_tail"]
     return record
@@ -86,6 +89,23 @@ def test_another_seed_gives_another_output(method, task, params, groups, tmp_pat
         for i, seed in enumerate((3, 4))
     ]
     assert runs[0]["output_sha256"] != runs[1]["output_sha256"]
+
+
+FOREVER = 10**7
+DEEP = [card for card in HOUSE.methods.cards.values() if card.role == "method" and card.env == CORE]
+
+
+@pytest.mark.parametrize("card", DEEP, ids=lambda card: card.id)
+def test_training_ends_when_the_budget_of_time_is_used_up(card, groups, tmp_path):
+    lengths = ["steps"] if "steps" in card.params else epochs_of(card)
+    assert lengths, "how long it trains is a parameter: epochs, max_epochs or steps"
+    limits = replace(card.resources, train_minutes=1 / 60, runtime=2)
+    endless = dict.fromkeys(lengths, FOREVER) | {
+        n: FOREVER for n in ("patience",) if n in card.params
+    }
+    task = card.tasks[-1]
+    record = ran(card.id, task, groups(task), tmp_path, resources=limits, **endless)
+    assert 0 < record["rounds"] < FOREVER
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,10 @@ def changed(**changes):
         (changed(params={"keras_vae": {"epoch": 1}}), "unknown parameter 'epoch'"),
         (changed(params={"vae": {}}), "no method named 'vae'"),
         (changed(replicates=0), "replicates"),
+        (changed(budget={"minutes": 1, "epochs": 1}), "budget"),
+        (changed(budget={"hours": 1}), "unknown key 'hours' in budget"),
+        (changed(budget={"epochs": 5}, methods=["keras_vae@epochs=9"]), "sets `epochs`, but"),
+        (changed(budget={"epochs": 5}, params={"dca": {"epochs": 9}}), "params.dca: sets `epochs`"),
         (changed(component_paths=["nowhere_at_all"]), "no such folder"),
     ],
 )
@@ -85,6 +89,21 @@ def test_parameters_come_from_card_smoke_config_and_variant_in_that_order():
     assert params["n_latent"] == 7
     assert params["epochs"] == plan.house.methods["keras_vae"].smoke["epochs"]
     assert params["sigma0"] == plan.house.methods["keras_vae"].params["sigma0"]
+
+
+def test_a_budget_of_epochs_goes_to_every_method_that_counts_them():
+    config = changed(tasks=["denoising"], methods=["pca", "scvi"], smoke=True)
+    plan = make_plan({**config, "budget": {"epochs": 7}})
+    assert plan.params("scvi")["max_epochs"] == 7
+    assert plan.params("pca") == make_plan(config).params("pca")
+
+
+def test_a_budget_of_time_is_the_same_for_every_method():
+    plan = make_plan({**changed(budget={"minutes": 4}), "resources": {"pca": {"mem_mb": 5}}})
+    given = {plan.resources(m).runtime for m in plan.methods}
+    assert given == {16}  # one and a half times the budget, and ten minutes
+    assert {plan.resources(method).train_minutes for method in plan.methods} == {4}
+    assert plan.resources("pca").mem_mb == 5
 
 
 def test_a_variant_is_read_as_numbers_and_words():

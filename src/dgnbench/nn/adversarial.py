@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -82,12 +83,15 @@ def train(
     generator_hidden: Sequence[int],
     critic_hidden: Sequence[int],
     steps: int,
+    epochs: int | None,
     critic_steps: int,
     batch_size: int,
     learning_rate: float,
     betas: Sequence[float],
 ) -> Generator:
     """Alternate `critic_steps` steps of the critic with one of the generator, `steps` times.
+
+    With `epochs`, as many times as it takes for the generator to see that often as many cells as there are.
 
     Parameters
     ----------
@@ -112,25 +116,28 @@ def train(
         torch.optim.Adam(network.parameters(), learning_rate, betas=(betas[0], betas[1]))
         for network in (generator, critic)
     )
-    size, every = min(batch_size, len(cells)), max(1, steps // ROWS)
-    for step in progress.bar(range(steps), "step"):
-        for _ in range(critic_steps):
-            real = cells[torch.randperm(len(cells), device=device)[:size]]
-            with torch.no_grad():
-                fake = generator.sample(size)
-            of_critic = critic_loss(critic, real, fake)
-            optimise_critic.zero_grad(set_to_none=True)
-            of_critic.backward()
-            optimise_critic.step()
-        of_generator = generator_loss(critic(generator.sample(size)))
-        optimise_generator.zero_grad(set_to_none=True)
-        of_generator.backward()
-        optimise_generator.step()
-        if step % every == 0 or step == steps - 1:
+    size = min(batch_size, len(cells))
+    rounds, steps_a_round = (epochs, math.ceil(len(cells) / size)) if epochs else (steps, 1)
+    every, label = max(1, rounds // ROWS), "epoch" if epochs else "step"
+    for i in progress.training(range(rounds), label):
+        for _ in range(steps_a_round):
+            for _ in range(critic_steps):
+                real = cells[torch.randperm(len(cells), device=device)[:size]]
+                with torch.no_grad():
+                    fake = generator.sample(size)
+                of_critic = critic_loss(critic, real, fake)
+                optimise_critic.zero_grad(set_to_none=True)
+                of_critic.backward()
+                optimise_critic.step()
+            of_generator = generator_loss(critic(generator.sample(size)))
+            optimise_generator.zero_grad(set_to_none=True)
+            of_generator.backward()
+            optimise_generator.step()
+        if i % every == 0 or i == rounds - 1 or progress.time_is_up():
             losses = {"critic_loss": of_critic.item(), "generator_loss": of_generator.item()}
-            progress.log(step, **losses)
+            progress.log(i, **losses)
             if not np.isfinite(list(losses.values())).all():
-                raise FloatingPointError(f"training diverged at step {step}: {losses}")
+                raise FloatingPointError(f"training diverged at {label} {i}: {losses}")
     return generator.eval()
 
 

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import psutil
 
-from dgnbench import __version__
+from dgnbench import __version__, progress
 from dgnbench.cards import MethodCard, Resources, root
 from dgnbench.contract import DgnbenchError, Status
 from dgnbench.environments import interpreter_of
@@ -185,6 +185,9 @@ def _environment(limits: Resources, mark: str, scratch: Path) -> dict[str, str]:
         "TF_ENABLE_ONEDNN_OPTS": "0",  # oneDNN's blocked sums change with the machine's load
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on a GPU
         **({} if limits.gpu else {"CUDA_VISIBLE_DEVICES": ""}),
+        progress.TRAIN_SECONDS: ""
+        if limits.train_minutes is None
+        else str(limits.train_minutes * 60),
     }
 
 
@@ -224,6 +227,7 @@ class _Outcome:
     tail: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    rounds: int = 0
     device: str = ""
     peak_rss_mb: float = 0.0
     peak_gpu_mb: float = 0.0
@@ -348,6 +352,7 @@ def fit(
         "peak_rss_mb": brief["peak_rss_mb"],
         "peak_gpu_mb": round(outcome.peak_gpu_mb, 1),
         "gpu_utilisation": outcome.gpu_utilisation,
+        "rounds": outcome.rounds,
         "device": outcome.device,
         "wanted_gpu": limits.gpu > 0,
         "attempts": len(earlier) + 1,
@@ -499,6 +504,7 @@ def _judged(
         reason,
         seconds=told.get("seconds") or _seconds_so_far(scratch, ended),
         versions=told.get("versions", {}),
+        rounds=told.get("rounds", 0),
         device=told.get("device", ""),
         peak_rss_mb=peak,
         peak_gpu_mb=told.get("peak_gpu_mb", 0.0),

@@ -61,7 +61,8 @@ def _call_function(request: dict[str, Any], task: Task, seconds: dict[str, float
 
 
 def _say_that_fit_begins(seconds: dict[str, float]) -> None:
-    """For the parent, should this run be ended: it cannot tell import and fit apart."""
+    """For the budget of time, and for the parent, should this run be ended: what was import, what fit."""
+    progress.start_clock()
     with contextlib.suppress(OSError):
         began = {"import": seconds["import"], "fit": time.monotonic()}
         Path("began.json").write_text(json.dumps(began))
@@ -227,6 +228,7 @@ def work(folder: Path) -> None:
             result.update(status=status_of(error), reason=_reason(error))
     device, gpu_mb = _device_and_gpu_peak()
     result.update(seconds=seconds, device=device, peak_gpu_mb=gpu_mb, versions=_versions())
+    result["rounds"] = progress.rounds()
     result["peak_rss_mb"] = _peak_rss_mb()
     try:
         write_json(folder / "result.json", result)
