@@ -207,10 +207,12 @@ def scalar(text: str) -> Any:
 
 
 def variant_of(name: str) -> dict[str, Any]:
-    """The parameters behind the ``@``: ``vae@beta=4,lr=1e-3`` gives ``{"beta": 4, "lr": 0.001}``."""
-    if "@" not in name:
-        return {}
-    return assignments(name.split("@", 1)[1].split(","), name)
+    """The parameters, each behind an ``@``: ``vae@beta=4@lr=1e-3`` gives ``{"beta": 4, "lr": 0.001}``.
+
+    No comma between them: where a job runs on another machine, Snakemake tells it its wildcards with
+    commas between.
+    """
+    return assignments(name.split("@")[1:], name)
 
 
 def assignments(pairs: Iterable[str], where: str) -> dict[str, Any]:

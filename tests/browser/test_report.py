@@ -25,7 +25,7 @@ def report(tmp_path_factory):
             "tasks": ["denoising", "integration", "generation"],
             "datasets": {
                 "pbmc68k_reduced": {"tasks": ["denoising", "generation"]},
-                "simulated_batches@n_cells=300,n_genes=100": {"tasks": ["integration"]},
+                "simulated_batches@n_cells=300@n_genes=100": {"tasks": ["integration"]},
             },
             "methods": ["pca", "harmony", "raises", "keras_vae", "nb_per_type"],
             "component_paths": [str(PLANTED)],

@@ -137,7 +137,7 @@ def test_dca_learns_with_zero_inflation_too(groups, output, tmp_path):
 
 def test_generators_settle_where_the_networks_of_a_vanilla_gan_circle(tmp_path):
     """Continuous cells without clear clusters: a GAN without R1 ended below the floor here."""
-    dataset, task = "simulated_batches@n_cells=800,n_genes=300", "generation"
+    dataset, task = "simulated_batches@n_cells=800@n_genes=300", "generation"
     group = tmp_path / dataset / "r0"
     split_dataset(HOUSE, task, dataset, 0, group)
     distances = {}

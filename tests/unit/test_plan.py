@@ -30,7 +30,8 @@ def changed(**changes):
         (changed(methods=[]), "methods"),
         (changed(methods=["harmony"]), "'harmony' does integration"),
         (changed(methods=["keras_vae@bta=4"]), "unknown parameter 'bta'; did you mean 'beta'"),
-        (changed(methods=["keras_vae@beta"]), "behind an @ if any, as in name@beta=4"),
+        (changed(methods=["keras_vae@beta=4,epochs=5"]), "each parameter behind an @"),
+        (changed(methods=["keras_vae@beta"]), "each parameter behind an @, as in name@beta=4"),
         (changed(methods=["zeros"]), "no selected method does the task 'denoising'"),
         (changed(datasets={}), "datasets"),
         (changed(datasets={"pbmc": None}), "no dataset named 'pbmc'"),
@@ -107,7 +108,7 @@ def test_a_budget_of_time_is_the_same_for_every_method():
 
 
 def test_a_variant_is_read_as_numbers_and_words():
-    assert variant_of("vae@beta=4,lr=1e-3,kind=zinb,deep=true") == {
+    assert variant_of("vae@beta=4@lr=1e-3@kind=zinb@deep=true") == {
         "beta": 4, "lr": 0.001, "kind": "zinb", "deep": True,
     }  # fmt: skip
 

@@ -41,6 +41,6 @@ TASK = Task(
     output=Slot("embedding", rows="counts.obs"),
     primary="total",
     split=split,
-    example="simulated_batches@n_cells=600,n_genes=300",
+    example="simulated_batches@n_cells=600@n_genes=300",
     hint='counts.X: cells x genes, raw counts (CSR); counts.obs["batch"]. Return cells x k, k <= 100.',
 )

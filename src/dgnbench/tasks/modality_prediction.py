@@ -86,6 +86,6 @@ TASK = Task(
     output=Slot("prediction", rows="test_source.obs", columns="train_target.var"),
     primary="rmse_skill",
     split=split,
-    example="simulated_cite@n_cells=600,n_genes=300",
+    example="simulated_cite@n_cells=600@n_genes=300",
     hint="Sources: raw RNA counts; train_target.X: normalised. Return test cells x target features.",
 )
