@@ -5,6 +5,8 @@ import torch
 from net import Clue, Discriminator
 
 from dgnbench import nn, progress
+from dgnbench.nn.counts import Counts
+from dgnbench.nn.training import minimise, train
 from dgnbench.transforms import log1p_cp10k, principal_components
 
 CLIP = 10.0  # standard deviations, as in the winning entry
@@ -46,7 +48,7 @@ def modality_prediction(
     mean, spread = _moments(train_target.X)
     features, test_features = _source_features(train_source, test_source, n_components, seed)
     batch = tensor(_one_hot(train_source))
-    cells = (tensor(features), tensor(train_source.X.toarray()),
+    cells = (tensor(features), Counts.of(train_source.X, device),
              tensor((train_target.X - mean) / spread), batch)  # fmt: skip
 
     model = Clue(
@@ -54,6 +56,7 @@ def modality_prediction(
         decoder_hidden=decoder_hidden, dropout=dropout, normalize_u=normalize_u,
     ).to(device)  # fmt: skip
     judge = Discriminator(n_latent, batch.shape[1], discriminator_hidden, dropout).to(device)
+    progress.parameters(sum(p.numel() for p in model.parameters()))
     optimiser = torch.optim.RMSprop(model.parameters(), learning_rate)
     judge_optimiser = torch.optim.RMSprop(judge.parameters(), learning_rate)
     reduce = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=reduce_patience)
@@ -64,42 +67,25 @@ def modality_prediction(
     def weighted(parts):
         return sum(weights[name] * value for name, value in parts.items())
 
-    order = torch.randperm(len(batch), device=device)
-    n_validation = max(1, int(VALIDATION_SHARE * len(batch)))
-    held_out, train = order[:n_validation], order[n_validation:]
-    best, best_state, since = np.inf, None, 0
-    for epoch in progress.training(range(epochs)):
-        model.train(), judge.train()
+    def step(rows, epoch):
         noise = max(0.0, 1 - epoch / burn_in) if burn_in else 0.0
-        train, logged = train[torch.randperm(len(train), device=device)], []
-        for rows in train.split(batch_size):
-            if len(rows) < 2:  # BatchNorm needs two
-                continue
-            parts, u = model.losses(*(part[rows] for part in cells))
-            told = judge.cross_entropy({k: v.detach() for k, v in u.items()}, batch[rows], noise)
-            judge_optimiser.zero_grad(set_to_none=True)
-            told.backward()
-            judge_optimiser.step()
-            loss = weighted(parts) - lambda_align * judge.cross_entropy(u, batch[rows], noise)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            logged.append([loss.item(), told.item()])
-        model.eval(), judge.eval()
-        with torch.no_grad():
-            parts, _ = model.losses(*(part[held_out] for part in cells))
-        val_loss = weighted(parts).item()
-        loss, discriminator_loss = np.mean(logged, axis=0)
-        progress.log(epoch, loss=loss, val_loss=val_loss, discriminator_loss=discriminator_loss)
-        reduce.step(val_loss)
-        if val_loss < best:
-            best, since = val_loss, 0
-            best_state = {name: value.clone() for name, value in model.state_dict().items()}
-        else:
-            since += 1
-            if since >= patience:
-                break
-    model.load_state_dict(best_state)
+        parts, u = model.losses(*(part[rows] for part in cells))
+        told = judge.cross_entropy({k: v.detach() for k, v in u.items()}, batch[rows], noise)
+        minimise(judge_optimiser, told)
+        loss = weighted(parts) - lambda_align * judge.cross_entropy(u, batch[rows], noise)
+        minimise(optimiser, loss)
+        return {"loss": loss, "discriminator_loss": told}
+
+    def validate():
+        parts, _ = model.losses(*(part[held_out] for part in cells))
+        return weighted(parts).item()
+
+    order = torch.randperm(len(batch), device=device)
+    held_out, learnt_from = order.tensor_split([max(1, int(VALIDATION_SHARE * len(batch)))])
+    train(
+        [model, judge], [optimiser, judge_optimiser], step, learnt_from, epochs=epochs,
+        batch_size=batch_size, validate=validate, patience=patience, schedule=reduce,
+    )  # fmt: skip
     with progress.phase("predict"), torch.no_grad():
         # A test batch is new to the decoder: it gets the training batches' shares.
         shares = batch.mean(0, keepdim=True).expand(test_source.n_obs, -1)

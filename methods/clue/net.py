@@ -7,10 +7,10 @@ of modality j reads subspace j alone, whichever modality the embedding came from
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
-from torch.nn.functional import cosine_similarity, normalize, softmax, softplus
+from torch.nn.functional import cosine_similarity, normalize, softplus
 
 from dgnbench.nn.blocks import mlp
-from dgnbench.nn.likelihoods import log_nb
+from dgnbench.nn.likelihoods import log_likelihood
 
 EPSILON = 1e-7  # added to standard deviations
 MODALITIES = ("source", "target")
@@ -46,9 +46,8 @@ class CountDecoder(nn.Module):
 
     def nll(self, u, batch, counts):
         """Mean negative log-likelihood over cells and features."""
-        share = softmax(self.share(self.body(torch.cat([u, batch], 1))), dim=1)
-        mean = share * counts.sum(1, keepdim=True)
-        return -log_nb(counts, mean, self.log_theta.exp()).mean()
+        logits = self.share(self.body(torch.cat([u, batch], 1)))
+        return -log_likelihood(counts, logits, self.log_theta.exp()).mean() / counts.n_genes
 
 
 class GaussianDecoder(nn.Module):
@@ -73,7 +72,7 @@ class Clue(nn.Module):
     """The four encoders and two decoders.
 
     The source comes as `features` (cells x n_components), read by its encoders, and as `counts`
-    (cells x genes), which its decoder explains; the target as values; batch as one-hot columns.
+    (`Counts`, cells x genes), which its decoder explains; the target as values; batch as one-hot columns.
     """
 
     def __init__(self, n_components, n_genes, n_target, n_batches, *, n_latent, encoder_hidden,

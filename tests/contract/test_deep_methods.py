@@ -59,6 +59,7 @@ def score(metric, task, group, output):
         ("wgan_gp", "generation"),
         ("clue", "modality_prediction"),
         ("scvi", "denoising"),
+        ("own_scvi", "denoising"),
     ],
 )
 def test_the_same_seed_gives_the_same_score_in_another_process(
@@ -81,6 +82,7 @@ def test_the_same_seed_gives_the_same_score_in_another_process(
         ("wgan_gp", "generation", {"steps": 5}),
         ("clue", "modality_prediction", {"epochs": 2}),
         ("scvi", "integration", {"max_epochs": 2}),
+        ("own_scvi", "generation", {"max_epochs": 2}),
     ],
 )
 def test_another_seed_gives_another_output(method, task, params, groups, tmp_path):
@@ -114,6 +116,7 @@ def test_training_ends_when_the_budget_of_time_is_used_up(card, groups, tmp_path
         ("dca", "denoising", "poisson_nll", "mean"),
         ("keras_vae", "denoising", "poisson_nll", "mean"),
         ("scvi", "denoising", "poisson_nll", "mean"),
+        ("own_scvi", "denoising", "poisson_nll", "mean"),
         ("clue", "modality_prediction", "rmse", "mean"),
         ("clue", "modality_prediction", "rmse", "ridge"),
         ("wgan_gp", "generation", "energy_distance", "shuffled"),

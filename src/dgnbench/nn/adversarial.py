@@ -112,6 +112,7 @@ def train(
     cells = torch.from_numpy(np.log1p(counts.toarray()).astype(np.float32)).to(device)
     generator = Generator(n_latent, generator_hidden, cells.amax(0)).to(device)
     critic = critic_network(cells.shape[1], critic_hidden).to(device)
+    progress.parameters(sum(p.numel() for n in (generator, critic) for p in n.parameters()))
     optimise_generator, optimise_critic = (
         torch.optim.Adam(network.parameters(), learning_rate, betas=(betas[0], betas[1]))
         for network in (generator, critic)
