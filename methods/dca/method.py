@@ -78,6 +78,7 @@ def _train(counts, *, seed, likelihood, hidden, ridge, epochs, batch_size, learn
         mean, theta, dropout = ops.split(heads, 3, axis=1)
         return ops.mean(zinb_nll(target, mean, theta, dropout) + ridge * dropout**2)
 
+    progress.parameters(model.count_params())
     model.compile(keras.optimizers.RMSprop(learning_rate, clipvalue=5.0), loss)
     model.fit(
         [x, factor],

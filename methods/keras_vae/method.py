@@ -64,6 +64,7 @@ def _train(x, *, seed, n_latent, beta, sigma0, epochs, batch_size, schedule, lea
     optimizer = keras.optimizers.Adam(learning_rate, amsgrad=True)
     weights = encoder.trainable_variables + decoder.trainable_variables
     optimizer.build(weights)
+    progress.parameters(sum(int(np.prod(weight.shape)) for weight in weights))
 
     def losses(batch, training):
         mean, log_var = encoder(batch, training=training)

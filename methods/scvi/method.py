@@ -22,6 +22,7 @@ def _train(counts, *, seed, max_epochs, batch_size, learning_rate, **params):
     batch_key = "batch" if "batch" in counts.obs else None
     scvi.model.SCVI.setup_anndata(counts, batch_key=batch_key)
     model = scvi.model.SCVI(counts, **params)
+    progress.parameters(sum(p.numel() for p in model.module.parameters()))
     model.train(
         max_epochs=max_epochs,
         batch_size=batch_size,

@@ -1,48 +1,125 @@
-"""Predicted against measured values of the second modality, all features of all test cells."""
+"""Predicted against measured values: all features, then the three best and three worst ones."""
+
+import warnings
 
 import numpy as np
-from matplotlib import pyplot as plt
-from scipy import sparse
+from matplotlib.colors import LinearSegmentedColormap
 
-from dgnbench.contract import CONTROLS
+from dgnbench.pictures import INK, Drawn, Grid, dense, methods_shown, short, some
 
-SHOWN_CONTROL = "mean"
+SHADES = LinearSegmentedColormap.from_list("shades", ["#a9c9e6", "#0072B2", "#002b45"])
+TASK = "modality_prediction"
+SHOWN = 3  # features at either end
+MOST_ROWS = 12  # methods a figure
 
 
-def _flat(matrix):
-    return np.asarray(matrix.toarray() if sparse.issparse(matrix) else matrix).ravel()
+def _pearson(truth, predicted):
+    """The correlation of every column, NaN where one does not vary."""
+    truth, predicted = truth - truth.mean(axis=0), predicted - predicted.mean(axis=0)
+    scale = np.sqrt((truth**2).sum(axis=0) * (predicted**2).sum(axis=0))
+    r = np.full(truth.shape[1], np.nan)
+    return np.divide((truth * predicted).sum(axis=0), scale, out=r, where=scale > 1e-9)
+
+
+def _ends(r):
+    """The features of the highest and lowest median over methods, and those medians."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a feature that nobody predicts
+        median = np.nanmedian(r, axis=0)
+    known = np.flatnonzero(np.isfinite(median))
+    ranked = known[np.argsort(-median[known], kind="stable")]
+    half = min(SHOWN, len(ranked) // 2)
+    best = list(ranked[: half or len(ranked)])
+    return best, list(ranked[len(ranked) - half :]), median
+
+
+def _limits(*values):
+    low = min(np.percentile(v, 0.1) for v in values)
+    high = max(np.percentile(v, 99.9) for v in values)
+    room = 0.06 * (high - low) + 1e-6
+    return low - room, high + room
+
+
+def _figure(truth, made, labels, features, heads):
+    """A row a method: all features as a density, then one panel a feature."""
+    columns = 1 + len(features)
+    panels = Grid.of(
+        len(made) * columns, per_row=columns, widest=1.6, gap=(0.3, 0.16), left=0.95,
+        bottom=0.62, top=0.55,
+    )  # fmt: skip
+    limits = [_limits(truth, *(m["all"] for m in made))]
+    limits += [
+        _limits(truth[:, f], *(m["features"][:, i] for m in made)) for i, f in enumerate(features)
+    ]
+    cells = some(len(truth), len(made) * len(features))
+    for i, axis in enumerate(panels.axes):
+        row, column = divmod(i, columns)
+        low, high = limits[column]
+        if column == 0:
+            axis.hexbin(
+                truth.ravel(), made[row]["all"].ravel(), gridsize=36, bins="log", cmap=SHADES,
+                mincnt=1, linewidths=0.1, extent=(low, high, low, high),
+            )  # fmt: skip
+            axis.set_ylabel(short(labels[row], 20, 2), labelpad=3)
+        else:
+            predicted = made[row]["features"][:, column - 1]
+            axis.scatter(
+                truth[cells, features[column - 1]], predicted[cells], s=4, linewidth=0, alpha=0.5,
+                color="#0072B2",
+            )  # fmt: skip
+            r = made[row]["r"][features[column - 1]]
+            axis.text(
+                0.04, 0.97, f"r = {r:.2f}" if np.isfinite(r) else "constant", fontsize=8,
+                transform=axis.transAxes, va="top",
+                bbox={"fc": "white", "ec": "none", "pad": 1, "alpha": 0.8},
+            )  # fmt: skip
+        axis.plot([low, high], [low, high], color="#D55E00", linewidth=0.9)
+        axis.set(xlim=(low, high), ylim=(low, high))
+        axis.locator_params(nbins=4)
+        axis.tick_params(labelsize=7.5, labelbottom=row == len(made) - 1)
+        if row == 0:
+            axis.set_title(heads[column], pad=4)
+    width, height = panels.figure.get_size_inches()
+    panels.figure.text(
+        0.95 / width, 0.2 / height, "across: measured, normalised; upwards: predicted; on the line "
+        "they are equal", va="center", color=INK,
+    )  # fmt: skip
+    return panels.figure
 
 
 def draw(results):
-    task = "modality_prediction"
-    if task not in results.tasks:
+    if TASK not in results.tasks:
         return
-    for dataset in results.datasets(task):
-        methods = [
-            method
-            for method in results.ok_methods(task, dataset)
-            if results.role(method) not in CONTROLS or method == SHOWN_CONTROL
-        ]
+    for dataset in results.datasets(TASK):
+        methods = methods_shown(results, TASK, dataset, control="mean")
         if not methods:
             continue
-        truth = _flat(results.solution(task, dataset)["truth"].X)
-        low, high = truth.min(), truth.max()
-        columns = min(5, len(methods))
-        rows = -(-len(methods) // columns)
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(2.6 * columns, 2.6 * rows), squeeze=False,
-            sharex=True, sharey=True,
-        )  # fmt: skip
-        for axis in axes.flat[len(methods) :]:
-            axis.axis("off")
-        for axis, method in zip(axes.flat, methods, strict=False):
-            predicted = _flat(results.output(task, dataset, method))
-            axis.hexbin(truth, predicted, gridsize=45, bins="log", cmap="Blues", mincnt=1)
-            axis.plot([low, high], [low, high], color="#c4500b", linewidth=1)
-            axis.set_title(results.label(method), fontsize=9)
-        figure.supxlabel("measured, normalised", fontsize=9)
-        figure.supylabel("predicted", fontsize=9)
-        figure.tight_layout()
+        part = results.solution(TASK, dataset)["truth"]
+        truth = dense(part.X)
+        r = {m: _pearson(truth, dense(results.output(TASK, dataset, m))) for m in methods}
+        judged = [r[m] for m in methods if m != "mean"]
+        best, worst, median = _ends(np.stack(judged))
+        features = best + worst
+        heads = ["all features"] + [
+            f"{'best' if i < len(best) else 'worst'}: median r {median[f]:.2f}\n"
+            f"{short(str(part.var_names[f]), 18)}"
+            for i, f in enumerate(features)
+        ]
         label = results.dataset_label(dataset)
-        title = f"Predicted against measured values of {label}; on the line they are equal"
-        yield task, title, title, figure
+        groups = [methods[i : i + MOST_ROWS] for i in range(0, len(methods), MOST_ROWS)]
+        for number, group in enumerate(groups, 1):
+            made = []
+            for method in group:
+                output = dense(results.output(TASK, dataset, method))
+                made.append({"all": output, "features": output[:, features], "r": r[method]})
+            which = f", {number} of {len(groups)}" if len(groups) > 1 else ""
+            ends = ", ".join(f"{part.var_names[f]} {median[f]:.2f}" for f in features)
+            yield Drawn(
+                TASK,
+                dataset,
+                f"Predicted against measured values of {label}: all features, and those predicted "
+                f"best and worst by the median over methods{which}",
+                f"Predicted against measured values for {len(group)} methods on {label}. Features "
+                f"and their median Pearson correlation: {ends}",
+                _figure(truth, made, [results.label(m) for m in group], features, heads),
+            )

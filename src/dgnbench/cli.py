@@ -313,6 +313,29 @@ def rerun(arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """Say whether the second table's scores are better than the first's; `--fail-if-worse` for CI."""
+    from dgnbench.compare import as_markdown, compared
+
+    methods = tuple(arguments.methods) if arguments.methods else None
+    found = compared(
+        arguments.tables,
+        methods,
+        tolerance=arguments.tolerance,
+        every_metric=arguments.every_metric,
+    )
+    text = as_markdown(found)
+    print(text, end="", flush=True)
+    if arguments.markdown:
+        with arguments.markdown.open("a") as handle:  # a pull request's summary may hold more
+            handle.write(text)
+    worse = found[found["fails"]]
+    if arguments.fail_if_worse and len(worse):
+        names = ", ".join(dict.fromkeys(worse["method"]))
+        print(f"worse by more than {arguments.tolerance:g}: {names}", file=sys.stderr)
+        sys.exit(1)
+
+
 def list_(arguments: argparse.Namespace) -> None:
     """List the tasks, methods, datasets and metrics found on disk."""
     house = _house(arguments)
@@ -436,6 +459,15 @@ def _parser() -> argparse.ArgumentParser:
     made = verb("summary", summary, paths=False)
     made.add_argument("results", type=Path, help="results/<benchmark>")
 
+    made = verb("compare", compare)
+    made.add_argument("tables", nargs="+", type=Path, metavar="scores.csv", help="before and after")
+    made.add_argument("--methods", nargs=2, metavar=("A", "B"), help="of the first, of the second")
+    made.add_argument(
+        "--tolerance", type=float, default=0.0, help="differences within it count as none (scaled)"
+    )
+    made.add_argument("--every-metric", action="store_true", help="not only the primary one")
+    made.add_argument("--fail-if-worse", action="store_true", help="exit 1 if any got worse")
+    made.add_argument("--markdown", type=Path, help="append the table to this file")
     made = verb("retry", retry, paths=False)
     made.add_argument("results", type=Path, help="results/<benchmark>")
     made.add_argument("--status", required=True, metavar="STATUS,…", help=", ".join(STATUSES))

@@ -20,7 +20,7 @@ from dgnbench.tasks import all_tasks
 RUN_COLUMNS = (
     "task", "dataset", "replicate", "method", "role", "status", "reason", "seconds_import",
     "seconds_fit", "seconds_predict", "seconds_total", "peak_rss_mb", "peak_gpu_mb", "device",
-    "wanted_gpu", "gpu_utilisation", "attempts", "rounds", "budget_used",
+    "wanted_gpu", "gpu_utilisation", "attempts", "rounds", "budget_used", "parameters",
     "seed", "output_sha256", "uses_labels", "label", "params", "stderr_tail",
 )  # fmt: skip
 SCORE_COLUMNS = (

@@ -20,6 +20,7 @@ T = TypeVar("T")
 _rows: list[dict[str, float]] = []
 _seconds: dict[str, float] = {}
 _file: Path | None = None
+_parameters: int | None = None
 
 TRAIN_SECONDS = "DGNBENCH_TRAIN_SECONDS"  # how long a run may train: the config's `budget`
 _up_at: float | None = None
@@ -29,10 +30,10 @@ BAR_EVERY_S = 2.0  # a log, not a screen: one line every two seconds is enough
 
 def start(history: Path | None = None) -> None:
     """Begin a run: forget the last one's rows; with `history`, write them to that file."""
-    global _file
+    global _file, _parameters
     _rows.clear()
     _seconds.clear()
-    _file = history
+    _file, _parameters = history, None
     start_clock()
 
 
@@ -70,6 +71,17 @@ def finish() -> None:
         writer = csv.DictWriter(handle, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(_rows)
+
+
+def parameters(count: int) -> None:
+    """Say how many trainable parameters the model has: its size in the report."""
+    global _parameters
+    _parameters = int(count)
+
+
+def told_parameters() -> int | None:
+    """What `parameters` was told, if anything."""
+    return _parameters
 
 
 def rounds() -> int:

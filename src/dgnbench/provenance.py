@@ -30,11 +30,14 @@ from dgnbench.surroundings import checkout, code_sha256, installed, machine
 from dgnbench.tasks import all_tasks
 
 MANIFEST = "manifest.json"
+FIGURES = "figures"  # beside it, the pictures that it shows
 REPORT = "report.html"  # made from the manifest, so it cannot stand there: it seals itself
 TABLES = ("config.json", "runs.csv", "scores.csv")
 GROUP_FILES = ("split.json", "scores.csv")
 SNAKEMAKE_MARK = ".snakemake_timestamp"  # lies in folders that are outputs of a rule
-SEAL = re.compile(rb"<!-- dgnbench: manifest ([0-9a-f]{64}), page ([0-9a-f]{64}) -->\n\Z")
+SEAL = re.compile(
+    rb"<!-- dgnbench: manifest ([0-9a-f]{64}), figures ([0-9a-f]{64}), page ([0-9a-f]{64}) -->\n\Z"
+)
 PACKAGES = (
     "anndata", "harmonypy", "jax", "keras", "numpy", "pandas", "scanpy", "scib-metrics",
     "scikit-learn", "scipy", "scvi-tools", "snakemake", "tensorflow-cpu", "torch", "umap-learn",
@@ -247,10 +250,12 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def seal(page: Path, manifest: Path) -> None:
-    """End a report with the checksums of itself and of the manifest that it was made from."""
-    digest = sha256(page)
+    """End a report with the checksums of the manifest that it was made from, its figures and itself."""
+    digest, figures = sha256(page), sha256_of_folder(manifest.parent / FIGURES)
     with page.open("a") as handle:
-        handle.write(f"<!-- dgnbench: manifest {sha256(manifest)}, page {digest} -->\n")
+        handle.write(
+            f"<!-- dgnbench: manifest {sha256(manifest)}, figures {figures}, page {digest} -->\n"
+        )
 
 
 # ---------------------------------------------------------------------------------------- verify
@@ -286,7 +291,7 @@ def verify(results: Path) -> Verdict:
         verdict.faults += _compared(results / name, name, wanted)
     for file in _files_below(results):
         name = str(file.relative_to(results))
-        if name not in files and name not in (MANIFEST, REPORT):
+        if name not in files and name not in (MANIFEST, REPORT) and file.parent.name != FIGURES:
             verdict.faults.append(f"extra    {name}: no run, score or table of this benchmark")
     verdict.faults += _report_faults(results)
     verdict.faults += _not_from_here(results, files, told["inputs"])
@@ -336,14 +341,16 @@ def _report_faults(results: Path) -> list[str]:
     if not page.is_file():
         return [f"missing  {REPORT}: `dgnbench report --output {page}` makes it again"]
     content = page.read_bytes()
-    sealed = SEAL.search(content, max(0, len(content) - 300))
+    sealed = SEAL.search(content, max(0, len(content) - 400))
     if (
         sealed is None
-        or hashlib.sha256(content[: sealed.start()]).hexdigest() != sealed[2].decode()
+        or hashlib.sha256(content[: sealed.start()]).hexdigest() != sealed[3].decode()
     ):
         return [f"changed  {REPORT}: its last line does not seal what stands above it"]
     if sha256(results / MANIFEST) != sealed[1].decode():
         return [f"changed  {MANIFEST}: {REPORT} was made from another one"]
+    if sha256_of_folder(results / FIGURES) != sealed[2].decode():
+        return [f"changed  {FIGURES}/: not what {REPORT} was made with"]
     return []
 
 

@@ -10,6 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+NUMBERS = (
+    "seconds",
+    "peak",
+    "budget",
+    "parameters",
+)  # how columns of runs.csv begin that hold some
+
 
 @dataclass(frozen=True, eq=False)
 class Results:
@@ -24,7 +31,7 @@ class Results:
     def read(cls, folder: Path) -> Results:
         """Read the three files that `collect` wrote."""
         runs = pd.read_csv(folder / "runs.csv", keep_default_na=False)
-        for name in runs.columns[runs.columns.str.startswith(("seconds", "peak", "budget"))]:
+        for name in runs.columns[runs.columns.str.startswith(NUMBERS)]:
             runs[name] = pd.to_numeric(runs[name])
         scores = pd.read_csv(folder / "scores.csv")
         scores["reason"] = scores["reason"].fillna("")
@@ -42,6 +49,22 @@ class Results:
     def label(self, method: str) -> str:
         """A method's name for people."""
         return str(self.manifest["cards"]["methods"][method]["label"])
+
+    def uses_labels(self, method: str) -> bool:
+        """Whether a method is given cell types."""
+        return bool(self.manifest["cards"]["methods"][method]["uses_labels"])
+
+    def kind(self, method: str) -> str:
+        """A method's role, and whether it is given cell types."""
+        return self.role(method) + (", uses labels" if self.uses_labels(method) else "")
+
+    def task_label(self, task: str) -> str:
+        """A task's name for people."""
+        return str(self.manifest["cards"]["tasks"][task]["label"])
+
+    def metric_label(self, task: str) -> str:
+        """The name for people of the metric that ranks a task."""
+        return str(self.metrics[task][self.primary(task)]["label"])
 
     def role(self, method: str) -> str:
         """A method's role: method, baseline, floor or ceiling."""

@@ -17,7 +17,6 @@ from tests.cluster.slurm import QUICK
 from tests.conftest import PLANTED, ROOT
 from tests.workflow.conftest import Workdir
 
-
 DATASET = "simulated_batches@n_cells=300@n_genes=100"  # a name as long as they come
 
 

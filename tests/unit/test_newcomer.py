@@ -72,6 +72,6 @@ def test_a_function_in_a_notebook_is_scored_beside_controls_and_baselines():
     mine, same = (table.loc[("pbmc68k_reduced", name)] for name in ("as_it_is", "no_denoising"))
     assert mine["poisson_nll"] == same["poisson_nll"]
     assert set(table["role"]) == {"method", "baseline", "floor", "ceiling"}
-    assert table["poisson_nll scaled"].max() == 1
+    assert table["poisson_skill scaled"].max() == 1
     # scoring hides TensorFlow while it imports; the notebook may want it afterwards
     assert sys.modules.get("tensorflow", True) is not None

@@ -63,6 +63,8 @@ def results(tmp_path):
     files = {"runs.csv": sha256(folder / "runs.csv")}
     write_json(folder / "manifest.json", {"files": files, "inputs": {}, "unfinished": {}})
     (folder / "report.html").write_text("<html></html>\n")
+    (folder / "figures").mkdir()
+    (folder / "figures" / "cost.svg").write_text("<svg/>")
     seal(folder / "report.html", folder / "manifest.json")
     return folder
 
@@ -77,6 +79,12 @@ def test_a_sealed_report_is_as_it_was_and_any_edit_of_it_is_seen(results):
         assert fault.startswith("changed  report.html")
     page.unlink()
     assert verify(results).faults[0].startswith("missing  report.html")
+
+
+@pytest.mark.parametrize("file", ["cost.svg", "another.svg"])
+def test_an_edited_figure_and_one_that_the_report_did_not_have_are_seen(results, file):
+    (results / "figures" / file).write_text("<svg></svg>")
+    assert verify(results).faults == ["changed  figures/: not what report.html was made with"]
 
 
 def test_a_run_that_saw_another_problem_is_named(results):

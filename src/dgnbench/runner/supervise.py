@@ -228,6 +228,7 @@ class _Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     rounds: int = 0
+    parameters: int | None = None
     device: str = ""
     peak_rss_mb: float = 0.0
     peak_gpu_mb: float = 0.0
@@ -353,6 +354,7 @@ def fit(
         "peak_gpu_mb": round(outcome.peak_gpu_mb, 1),
         "gpu_utilisation": outcome.gpu_utilisation,
         "rounds": outcome.rounds,
+        "parameters": outcome.parameters,
         "device": outcome.device,
         "wanted_gpu": limits.gpu > 0,
         "attempts": len(earlier) + 1,
@@ -505,6 +507,7 @@ def _judged(
         seconds=told.get("seconds") or _seconds_so_far(scratch, ended),
         versions=told.get("versions", {}),
         rounds=told.get("rounds", 0),
+        parameters=told.get("parameters"),
         device=told.get("device", ""),
         peak_rss_mb=peak,
         peak_gpu_mb=told.get("peak_gpu_mb", 0.0),

@@ -228,7 +228,7 @@ def work(folder: Path) -> None:
             result.update(status=status_of(error), reason=_reason(error))
     device, gpu_mb = _device_and_gpu_peak()
     result.update(seconds=seconds, device=device, peak_gpu_mb=gpu_mb, versions=_versions())
-    result["rounds"] = progress.rounds()
+    result.update(rounds=progress.rounds(), parameters=progress.told_parameters())
     result["peak_rss_mb"] = _peak_rss_mb()
     try:
         write_json(folder / "result.json", result)

@@ -60,7 +60,7 @@ TASK = Task(
     needs=("rna", "integer_counts"),
     parts=("counts",),
     output=Slot("prediction", rows="counts.obs", columns="counts.var", nonnegative=True),
-    primary="poisson_nll",
+    primary="poisson_skill",
     split=split,
     example="pbmc68k_reduced",
     hint="counts.X: cells x genes, raw counts (CSR). Return expected counts, same shape and scale.",
