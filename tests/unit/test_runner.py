@@ -20,7 +20,17 @@ from dgnbench import collecting
 from dgnbench.cards import CardError, Resources, read_house
 from dgnbench.contract import DgnbenchError
 from dgnbench.plan import granted, make_plan
-from dgnbench.runner import TryAgain, attempts, boundary, evidence, fit, gpu, supervise, worker
+from dgnbench.runner import (
+    TryAgain,
+    attempts,
+    boundary,
+    checkpoint,
+    evidence,
+    fit,
+    gpu,
+    supervise,
+    worker,
+)
 from dgnbench.runner.family import MARK, Family
 from dgnbench.runner.retry import retry
 from tests.conftest import PLANTED, ROOT
@@ -504,6 +514,38 @@ def test_a_killed_supervisor_takes_its_method_along(groups, tmp_path):
     record = json.loads((target / "run.json").read_text())
     assert record["status"] == "ok"
     assert [a["reason"] for a in record["earlier_attempts"]] == [attempts.UNTOLD]
+
+
+def test_a_training_that_is_killed_goes_on_where_it_was_with_the_same_curve(groups, tmp_path):
+    target, whole, go = tmp_path / "run", tmp_path / "whole", tmp_path / "go"
+    supervisor = start_fit(groups, target, "trains", TEST_GO=str(go))
+    wait_for(lambda: list(target.glob("checkpoint-*.pt")))
+    time.sleep(1)  # it is in the fourth epoch by now, or will be after the next start
+    supervisor.kill()
+    supervisor.wait()
+    wait_for(lambda: not of_run(target), 20)
+    go.touch()
+    for folder in (target, whole):
+        started = start_fit(groups, folder, "trains", TEST_GO=str(go))
+        assert started.wait() == 0, started.stdout.read()
+    assert (target / "history.csv").read_text() == (whole / "history.csv").read_text()
+    assert json.loads((target / "run.json").read_text())["attempts"] == 2
+    assert not list(target.glob("checkpoint-*")), "what is done needs none"
+    seen = (target / "log.txt").read_text()
+    assert "going on from epoch" in seen
+
+
+def test_a_checkpoint_of_other_parameters_is_not_gone_on_from(tmp_path, house):
+    component = house.methods["trains"].folder
+    first = checkpoint.file_of(tmp_path, component, "p", {"seed": 0})
+    first.write_text("state")
+    assert checkpoint.file_of(tmp_path, component, "p", {"seed": 0}) == first
+    assert first.exists()
+    for other in ({"seed": 1}, {"seed": 0, "params": {"beta": 2}}):
+        assert checkpoint.file_of(tmp_path, component, "p", other) != first
+        assert not first.exists()
+        first.write_text("state")
+    assert checkpoint.file_of(tmp_path, component, "another problem", {"seed": 0}) != first
 
 
 def test_what_a_killed_supervisor_left_is_ended_by_the_next_try(run, tmp_path):

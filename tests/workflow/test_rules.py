@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 from tests.conftest import ROOT
 
@@ -27,6 +28,18 @@ def test_rules_are_stages_and_call_the_command_line_only():
         assert "\n    run:" not in text
         for method in (ROOT / "methods").iterdir():
             assert f'"{method.name}"' not in text, (file, method.name)
+
+
+def test_snakemake_s_own_report_holds_the_page(workdir):
+    here = workdir()
+    assert here.snakemake().returncode == 0
+    done = here.snakemake("--report", "report.zip")
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(here.folder / "report.zip") as made:
+        pages = [
+            name for name in made.namelist() if "/data/" in name and name.endswith("report.html")
+        ]
+        assert [made.read(name) for name in pages] == [(here.results / "report.html").read_bytes()]
 
 
 def test_the_snakefile_is_a_table_of_contents():

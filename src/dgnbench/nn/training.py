@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -189,4 +190,5 @@ def _resume(file: Path, learners: Sequence[Any], cells: Tensor, epochs: int) -> 
     torch.cuda.set_rng_state_all([one.cpu() for one in state.pop("random_of_devices")])
     for row in state.pop("history")[len(progress.rows()) :]:
         progress.log(**row)
+    print(f"going on from epoch {state['epoch']}, saved in {file.name}", file=sys.stderr)
     return state

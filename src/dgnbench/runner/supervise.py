@@ -27,7 +27,7 @@ from dgnbench.cards import MethodCard, Resources, root
 from dgnbench.contract import DgnbenchError, Status
 from dgnbench.environments import interpreter_of
 from dgnbench.plan import granted
-from dgnbench.runner import attempts, boundary, evidence, gpu
+from dgnbench.runner import attempts, boundary, checkpoint, evidence, gpu
 from dgnbench.runner.family import MARK, Family, adopting, mark_of
 from dgnbench.storage import sha256_of_digests, sha256_of_folder, write_json
 from dgnbench.surroundings import code_sha256, machine, place_of
@@ -165,7 +165,7 @@ def _watch(
     return seen
 
 
-def _environment(limits: Resources, mark: str, scratch: Path) -> dict[str, str]:
+def _environment(limits: Resources, mark: str, scratch: Path, saved: Path) -> dict[str, str]:
     one = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
          "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
@@ -178,6 +178,7 @@ def _environment(limits: Resources, mark: str, scratch: Path) -> dict[str, str]:
         **os.environ,
         **one,
         MARK: mark,
+        checkpoint.VARIABLE: str(saved.resolve()),
         "TMPDIR": str(scratch),
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
@@ -216,6 +217,7 @@ class _Order:
     require_gpu: bool
     conda: bool
     log: Path
+    checkpoint: Path
 
 
 @dataclass
@@ -310,10 +312,13 @@ def fit(
             f"{target}: a run is recorded there, but it cannot be written to: {error.strerror}; "
             "make it writable or free some space, and start again"
         ) from None
-    order = _Order(
-        card, task, problem, solution, target, seed, params, limits, require_gpu, conda, log
-    )
     problem_sha256 = sha256_of_folder(problem, "*.h5ad")
+    saved = checkpoint.file_of(
+        target, card.folder, problem_sha256, {"task": task, "seed": seed, "params": dict(params)}
+    )
+    order = _Order(
+        card, task, problem, solution, target, seed, params, limits, require_gpu, conda, log, saved
+    )
     try:
         with _ended_by_signals():
             outcome = _refused(order, problem_sha256) or _run(order)
@@ -385,6 +390,8 @@ def fit(
     try:
         write_json(target / "run.json", record)
         attempts.forget(target)
+        if outcome.status not in checkpoint.KEPT:
+            saved.unlink(missing_ok=True)
     except OSError as error:
         raise DgnbenchError(
             f"{target / 'run.json'}: {outcome.status} ({outcome.reason or 'no reason'}), but the record "
@@ -453,7 +460,7 @@ def _run(order: _Order) -> _Outcome:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=_environment(limits, mark, scratch) | surroundings,
+                env=_environment(limits, mark, scratch, order.checkpoint) | surroundings,
                 start_new_session=True,
             )
             assert child.stdout is not None
