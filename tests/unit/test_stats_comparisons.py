@@ -145,6 +145,19 @@ def test_who_is_given_labels_must_beat_every_baseline_the_others_only_those_with
     assert table["below_baseline"].to_dict() == {"m": False, "l": True}
 
 
+def test_a_method_and_a_baseline_that_both_failed_everywhere_are_too_little_data():
+    table = made_up({"m": 0.6, "good": 0.5, "gone": 0.4}, datasets=1, replicates=1,
+                    baselines=("good", "gone"))  # fmt: skip
+    failed = table["method"].isin(["m", "gone"])
+    table.loc[failed, ["value", "scaled"]] = np.nan
+    table.loc[failed, "status"] = "failed"
+    found = against_baselines(table)
+    assert found["verdict"].tolist() == ["too little data"]
+    assert found["reason"].tolist() == [
+        "no dataset where both have a score; about these datasets only"
+    ]
+
+
 def test_standings_put_ranks_intervals_and_flags_in_one_row():
     means = {"b": 0.6, "good": 0.9, "poor": 0.4, "useless": -0.2}
     scores = made_up(means, baselines=("b",), interaction_sd=0.02)

@@ -159,7 +159,7 @@ def verdict(row: dict[str, Any], first: str, second: str, pairs: int) -> str:
         said = "No difference is shown."
     gap = f"{number(row['difference'])} {interval(row['lo'], row['hi'])}".strip()
     counted = f"{row['n']} {'datasets' if row['unit'] == 'datasets' else 'paired runs'}"
-    p = f", p {_p(row['p'])} alone, {_p(row['p_holm'])} among all (Holm)" if row["n"] else ""
+    p = f", p {_p(row['p'])} alone and p {_p(row['p_holm'])} among all (Holm)" if row["n"] else ""
     about = "; about these datasets only" if row["unit"] != "datasets" and row["n"] else ""
     return (
         f"{said[0].upper()}{said[1:]} {first} − {second}: mean difference of scaled scores {gap}, "

@@ -222,7 +222,7 @@ def judged(table: pd.DataFrame, tested: Tested, *, alpha: float = ALPHA) -> pd.D
                 f"{n} {'datasets' if unit == 'datasets' else 'paired runs'} cannot give p below "
                 f"{least:.3g}, and "
                 f"{family} comparison{'s' if family > 1 else ''} would need {alpha / family:.3g}"
-                if n
+                if n and family
                 else "no dataset where both have a score"
             )
         if unit == "replicates" and n:
