@@ -2,8 +2,8 @@
 """A job of Snakemake as a Job of Kubernetes, by `kubectl`: submit, status, cancel.
 
 The volume of `--claim NAME:PATH` is mounted at PATH in every pod, and the workflow is started below PATH
-(on a pod or a machine that mounts it, too), so that all see the same files. The image holds this
-repository's environment, with `snakemake` on its PATH.
+(on a pod or a machine that mounts it, too), so that all see the same files. The environment lies at the
+same path everywhere: on the volume, or in the image and where the workflow is started.
 """
 
 import argparse
