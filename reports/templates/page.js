@@ -1,7 +1,7 @@
 // The page's own behaviour: sorting, filters, reasons, comparison, exports. All data are in #facts.
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const byId = (id) => document.getElementById(id);
-const number = (x, digits = 2) => x === null || x === undefined ? "–" : x.toFixed(digits).replace("-", "−");
+const number = (x, digits = 2) => x === null || x === undefined ? "–" : x.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−");
 const element = (name, text, properties = {}) => Object.assign(document.createElement(name), { textContent: text }, properties);
 
 // ---- sorting: a table by the column whose header button is pressed; numbers by value, empty cells last

@@ -192,13 +192,15 @@ def _task(facts: Facts, task: str, drawn: Sequence[Picture]) -> dict[str, Any]:
     """What the template is given of one task."""
     results = facts.results
     redundant = facts.correlations[facts.correlations["redundant"].astype(bool)]
+    rows = tables.ranking(facts, task)
     label = {metric: card["label"] for metric, card in results.metrics[task].items()}
     return {
         "id": task,
         **results.manifest["cards"]["tasks"][task],
         "primary_card": results.metrics[task][results.primary(task)],
         "metrics": results.metrics[task],
-        "rows": tables.ranking(facts, task),
+        "rows": rows,
+        "some_missing": any(row["coverage"] != 1 for row in rows if not row["control"]),
         "answers": words.answers(facts, task),
         "figures": _of(drawn, task, ""),
         "datasets": [

@@ -17,7 +17,8 @@ def number(value: Any, digits: int = 2) -> str:
     """A number for people; a dash where there is none."""
     if value is None or not math.isfinite(float(value)):
         return "–"
-    return f"{float(value):.{digits}f}".replace("-", "−")
+    text = f"{float(value):z.{digits}f}"  # z: no minus before what is rounded to zero
+    return text.replace("-", "−")
 
 
 def interval(lo: Any, hi: Any, digits: int = 2) -> str:
@@ -81,7 +82,7 @@ def _beside_baselines(facts: Facts, rows: list[dict[str, Any]]) -> list[str]:
     methods = [row for row in rows if row["role"] == "method"]
     below = [_name(facts, row) for row in methods if row["below_floor"]]
     if below:
-        said.append(f"Not better than knowing nothing (the best floor): {listed(below)}.")
+        said.append(f"Not above the best floor: {listed(below)}.")
     rivals = list(
         dict.fromkeys(row["baseline"] for row in methods if isinstance(row["baseline"], str))
     )
