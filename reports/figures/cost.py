@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from dgnbench.contract import CONTROLS
 from dgnbench.pictures import GREY, INK, Drawn, Grid, key, key_size, primary_scores, short_apart
+from dgnbench.stats import aggregate
 
 COSTS = {
     "seconds": "fit and predict, seconds",
@@ -16,6 +17,7 @@ COSTS = {
     "peak_gpu_mb": "peak GPU memory, MB",
     "parameters": "parameters",
 }
+SUMMARY = {"seconds": "median", "peak_rss_mb": "max", "peak_gpu_mb": "max", "parameters": "max"}
 ALL_NAMED = 8  # with so few methods every point carries its name
 VIEW = (-0.5, 1.5)  # of the scale; what lies beyond stands on the edge as a triangle
 LOOKS = {
@@ -26,7 +28,7 @@ DIRECTIONS = [(1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -
 
 
 def _table(results, task):
-    """A row a method: mean quality, median costs, and whether every run has a score."""
+    """A row a method: quality as in the tables, costs, and whether every run has a score."""
     runs = results.runs[(results.runs["task"] == task) & ~results.runs["role"].isin(CONTROLS)]
     scores = primary_scores(results, task)
     ok = runs[runs["status"] == "ok"].assign(
@@ -34,12 +36,14 @@ def _table(results, task):
         if "seconds_predict" in r else r["seconds_fit"]
     )  # fmt: skip
     columns = {
-        name: pd.to_numeric(ok[name], errors="coerce").groupby(ok["method"]).median()
+        name: pd.to_numeric(ok[name], errors="coerce").groupby(ok["method"]).agg(SUMMARY[name])
         for name in COSTS
         if name in ok
     }
-    by_method = scores.groupby("method")["scaled"]
-    table = pd.DataFrame({"quality": by_method.mean(), "n": by_method.size(), **columns})
+    means = aggregate(results.scores[results.scores["task"] == task], "floor")
+    quality = means.set_index("method")["mean"]
+    n = scores.groupby("method").size()
+    table = pd.DataFrame({"quality": quality[quality.index.isin(n.index)], "n": n, **columns})
     table = table.join(runs.groupby("method")[["role", "uses_labels"]].first(), how="inner")
     table["uses_labels"] = table["uses_labels"].astype(str) == "True"
     scored = scores.groupby(["dataset", "replicate"]).ngroups
@@ -218,7 +222,7 @@ def draw(results):
         yield Drawn(
             task,
             "",
-            f"{label}: quality against cost (medians over runs)",
+            f"{label}: quality (a missing score counts 0) against cost",
             f"Mean scaled primary score of {len(table)} methods against their costs. Not beaten "
             f"for less: {said}",
             _figure(results, table, costs),

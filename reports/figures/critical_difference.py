@@ -44,9 +44,10 @@ def draw(results):
                 [min(ranks) - 0.05, max(ranks) + 0.05], [y, y], color="#0072B2", linewidth=4,
                 solid_capstyle="butt",
             )  # fmt: skip
+        among = ", methods that are given cell types" if found.uses_labels else ""
         title = (
-            f"Mean ranks over {found.n_datasets} datasets (left is best); methods joined by a bar are "
-            "not told apart"
+            f"Mean ranks over {found.n_datasets} datasets (left is best){among}; methods joined by a bar "
+            "are not told apart"
         )
         words = "; ".join(f"{results.label(m)} {rank:.2f}" for m, rank in found.ranks.items())
         yield Drawn(found.task, "", title, f"Critical-difference diagram: {words}", figure)

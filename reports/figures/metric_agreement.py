@@ -15,7 +15,8 @@ def draw(results):
         names = [m for m in results.metrics[task] if m in {*own["metric"], *own["other"]}]
         if len(names) < 3:
             continue
-        matrix = np.eye(len(names))
+        matrix = np.full((len(names), len(names)), np.nan)  # blank where nothing is known
+        np.fill_diagonal(matrix, 1)
         for row in own.itertuples():
             a, b = names.index(row.metric), names.index(row.other)
             matrix[a, b] = matrix[b, a] = row.correlation

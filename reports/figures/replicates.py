@@ -100,8 +100,12 @@ def draw(results):
         yield Drawn(
             task,
             "",
-            f"{label}: every dataset's and replicate's score",
+            f"{label}: every dataset's and replicate's score; a tick is the mean of those there are",
             f"Scaled primary scores of {len(ranked)} methods on {len(datasets)} datasets. "
-            + (f"Best: {results.label(best[0])}, mean {means[best[0]]:.2f}" if best else ""),
+            + (
+                f"Highest mean of those there are: {results.label(best[0])}, {means[best[0]]:.2f}"
+                if best
+                else ""
+            ),
             figure,
         )

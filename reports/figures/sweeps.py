@@ -23,7 +23,10 @@ def draw(results):
             _curve(axis, parameter, curve)
         grid.titles([results.label(method) for (method, _), _ in curves])
         grid.axis_labels("", "scaled score")
-        title = "Response to parameters: mean and 95 % interval; the default has a ring"
+        caveats = [reason for reason in dict.fromkeys(own["reason"]) if reason]
+        title = "Response to parameters: mean and 95 % interval; the default has a ring" + "".join(
+            f" ({reason})" for reason in caveats
+        )
         yield Drawn(task, "", title, title, grid.figure)
 
 

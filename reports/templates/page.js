@@ -5,24 +5,26 @@ const number = (x, digits = 2) => x === null || x === undefined ? "–" : x.toFi
 const element = (name, text, properties = {}) => Object.assign(document.createElement(name), { textContent: text }, properties);
 
 // ---- sorting: a table by the column whose header button is pressed; numbers by value, empty cells last
+const sortBy = (header, order) => {
+  const table = header.closest("table"), body = table.tBodies[0];
+  const column = [...header.parentNode.children].indexOf(header);
+  table.querySelectorAll("th[aria-sort]").forEach((th) => th.removeAttribute("aria-sort"));
+  header.setAttribute("aria-sort", order);
+  const key = (row) => {
+    const cell = row.children[column], given = cell.dataset.sort;
+    const text = given === undefined ? cell.textContent.trim() : given;
+    return text === "" || text === "–" ? null : isNaN(text) ? text.toLowerCase() : Number(text);
+  };
+  const sign = order === "ascending" ? 1 : -1;
+  const rows = [...body.rows].map((row) => [key(row), row]);
+  rows.sort(([a], [b]) => a === null ? (b === null ? 0 : 1) : b === null ? -1 : a < b ? -sign : a > b ? sign : 0);
+  body.append(...rows.map(([, row]) => row));
+};
 document.querySelectorAll("table.sortable thead button").forEach((button) => {
   button.addEventListener("click", () => {
-    const header = button.closest("th"), table = button.closest("table"), body = table.tBodies[0];
-    const column = [...header.parentNode.children].indexOf(header);
-    const first = header.dataset.first || "descending";
+    const header = button.closest("th"), first = header.dataset.first || "descending";
     const other = first === "descending" ? "ascending" : "descending";
-    const order = header.getAttribute("aria-sort") === first ? other : first;
-    table.querySelectorAll("th[aria-sort]").forEach((th) => th.removeAttribute("aria-sort"));
-    header.setAttribute("aria-sort", order);
-    const key = (row) => {
-      const cell = row.children[column], given = cell.dataset.sort;
-      const text = given === undefined ? cell.textContent.trim() : given;
-      return text === "" || text === "–" ? null : isNaN(text) ? text.toLowerCase() : Number(text);
-    };
-    const sign = order === "ascending" ? 1 : -1;
-    const rows = [...body.rows].map((row) => [key(row), row]);
-    rows.sort(([a], [b]) => a === null ? (b === null ? 0 : 1) : b === null ? -1 : a < b ? -sign : a > b ? sign : 0);
-    body.append(...rows.map(([, row]) => row));
+    sortBy(header, header.getAttribute("aria-sort") === first ? other : first);
   });
 });
 
@@ -55,13 +57,24 @@ for (const [task, methods] of Object.entries(facts.board))  // ranks on one data
       }
     }
 const leaderboard = byId("leaderboard");
+const captions = {
+  scaled: ["The primary metric of each task, scaled between the worst (0) and the best (1) control", "mean over datasets and replicates with its 95 % interval; a missing score counts 0", "mean over its replicates with Student's 95 % interval; missing scores are left out"],
+  rank: ["Ranks by the scaled primary metric of each task", "between which ranks 95 % of the bootstrap draws lie in brackets; a missing score counts 0", "by the mean over its replicates"],
+  raw: ["The primary metric of each task as it is", "of one dataset only: choose it", "mean over its replicates with Student's 95 % interval; missing scores are left out"],
+};
 const filters = ["task", "dataset", "role", "labels", "view", "name"];
 const update = () => {
   const want = Object.fromEntries(filters.map((name) => [name, byId(`show-${name}`).value]));
   let rows = 0;
-  leaderboard.querySelectorAll("[data-task]").forEach((cell) => { cell.hidden = Boolean(want.task) && cell.dataset.task !== want.task; });
+  leaderboard.querySelectorAll("[data-task]").forEach((cell) => {  // a dataset takes part in some tasks only
+    const task = cell.dataset.task;
+    cell.hidden = (want.task && task !== want.task) || (want.dataset && !facts.tasks[task].datasets.includes(want.dataset));
+  });
   for (const row of leaderboard.tBodies[0].rows) {
-    const asked = [...row.querySelectorAll("td[data-task]")].filter((cell) => !cell.hidden && facts.board[cell.dataset.task][row.dataset.method]);
+    const asked = [...row.querySelectorAll("td[data-task]")].filter((cell) => {
+      const one = cell.hidden ? undefined : facts.board[cell.dataset.task][row.dataset.method];
+      return one && (!want.dataset || one.datasets[want.dataset]);
+    });
     row.hidden = Boolean(want.role && row.dataset.role !== want.role) || Boolean(want.labels && row.dataset.labels !== want.labels)
       || !row.cells[0].textContent.toLowerCase().includes(want.name.toLowerCase()) || asked.length === 0;
     rows += !row.hidden;
@@ -75,11 +88,14 @@ const update = () => {
   leaderboard.querySelectorAll("th[data-task]").forEach((th) => {
     const down = want.view === "rank" || (want.view === "raw" && facts.tasks[th.dataset.task].direction === "min");
     th.dataset.first = down ? "ascending" : "descending";
-    th.removeAttribute("aria-sort");
   });
-  byId("leaderboard-says").textContent = want.view === "raw" && !want.dataset
-    ? "Raw values are of one dataset: choose it."
-    : `${rows} of ${leaderboard.tBodies[0].rows.length} rows${want.dataset ? `, ${facts.datasets[want.dataset]}` : ", mean over datasets"}`;
+  const sorted = leaderboard.querySelector("th[aria-sort]");
+  if (sorted) sortBy(sorted, sorted.dataset.task ? sorted.dataset.first : sorted.getAttribute("aria-sort"));
+  const [what, overall, single] = captions[want.view];
+  byId("leaderboard-caption").textContent = `${what}, ${want.dataset ? `on ${facts.datasets[want.dataset]}: ${single}` : overall}. Blue is near the best control, orange near the worst. Controls are in italics. Methods that use labels have ranks of their own.`;
+  byId("leaderboard-says").textContent = leaderboard.querySelector("thead [data-task]:not([hidden])")
+    ? `${rows} of ${leaderboard.tBodies[0].rows.length} rows${want.dataset ? `, ${facts.datasets[want.dataset]}` : ""}`
+    : "This dataset takes no part in this task.";
 };
 filters.forEach((name) => byId(`show-${name}`).addEventListener("input", update));
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -113,25 +129,27 @@ const strip = (values, widest) => {  // differences of replicates as dots around
   return svg;
 };
 const compare = () => {
-  const task = byId("compare-task").value, a = byId("compare-a").value, b = byId("compare-b").value;
+  const task = byId("compare-task").value;
+  let a = byId("compare-a").value, b = byId("compare-b").value;
+  const found = facts.pairs[task].find(([m, other]) => (m === a && other === b) || (m === b && other === a));
+  if (found) [a, b] = found;  // in the order of the sentence
   const name = (m) => facts.methods[m].label, scores = facts.replicates[task];
   const body = byId("compare-table").tBodies[0];
   body.replaceChildren();
   byId("compare-name-a").textContent = a ? name(a) : "";
   byId("compare-name-b").textContent = b ? name(b) : "";
   if (!a || !b || a === b) { byId("compare-says").textContent = "Choose two methods."; return; }
-  const found = facts.pairs[task].find(([m, r]) => (m === a && r === b) || (m === b && r === a));
   byId("compare-says").textContent = found ? found[2] : "There is no pair of scores of these two.";
   const gaps = facts.tasks[task].datasets.map((dataset) => {
     const one = scores[a]?.[dataset] ?? [], other = scores[b]?.[dataset] ?? [];
-    return one.map((v, i) => v === null || other[i] === null || other[i] === undefined ? null : v - other[i]).filter((v) => v !== null);
+    return one.map((v, i) => v === null && (other[i] ?? null) === null ? null : (v ?? 0) - (other[i] ?? 0)).filter((v) => v !== null);
   });
   const widest = Math.max(...gaps.flat().map(Math.abs), 0);
   const mean = (values) => values.length ? values.reduce((s, v) => s + v, 0) / values.length : null;
   facts.tasks[task].datasets.forEach((dataset, i) => {
     const row = body.insertRow();
     row.append(element("th", facts.datasets[dataset], { scope: "row" }));
-    const own = (m) => mean((scores[m]?.[dataset] ?? []).filter((v) => v !== null));
+    const own = (m) => mean((scores[m]?.[dataset] ?? []).map((v) => v ?? 0));
     for (const value of [own(a), own(b), mean(gaps[i])]) row.append(element("td", number(value, 3)));
     const cell = row.insertCell();
     cell.append(strip(gaps[i], widest));
@@ -158,14 +176,15 @@ const unpacked = async (packed) => {
 const leaderboardCsv = () => {
   const quoted = (text) => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   return [...leaderboard.rows].filter((row) => !row.hidden)
-    .map((row) => [...row.cells].filter((cell) => !cell.hidden).map((cell) => quoted(cell.dataset.sort || cell.textContent.trim())).join(",")).join("\n") + "\n";
+    .map((row) => [...row.cells].filter((cell) => !cell.hidden).map((cell) => quoted(cell.textContent.trim())).join(",")).join("\n") + "\n";
 };
 document.querySelectorAll("[data-export]").forEach((button) => button.addEventListener("click", async () => {
   const name = button.dataset.export;
   const text = name === "leaderboard" ? leaderboardCsv() : await unpacked(facts.packed[name]);
   if (button.dataset.how === "copy") {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
+    const done = await navigator.clipboard.writeText(text).then(() => "Copied", () => "The browser refused");
+    button.textContent = done;
+    button.setAttribute("aria-label", `${done}: ${name}`);
     return;
   }
   const link = element("a", "", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: `${name}.csv` });

@@ -57,6 +57,8 @@ def compared(
     DgnbenchError
         Where the tables have nothing in common, or only one is given without methods.
     """
+    if len(tables) > 2:
+        raise DgnbenchError(f"{len(tables)} tables: wanted one before and one after")
     if len(tables) == 1 and methods is None:
         raise DgnbenchError("one table: which two methods of it? give --methods A B")
     both = [read_scores(path) for path in tables]
@@ -72,8 +74,11 @@ def compared(
         )
     except ValueError as error:
         raise DgnbenchError(str(error)) from None
-    found["fails"] = (found["verdict"] == "worse") | (
-        (found["verdict"] == "too little data") & (found["difference"] < -tolerance)
+    lost = found["missing_after"] > found["missing_before"]
+    found["fails"] = (
+        (found["verdict"] == "worse")
+        | lost
+        | ((found["verdict"] == "too little data") & (found["difference"] < -tolerance))
     )
     return found
 
@@ -81,16 +86,17 @@ def compared(
 def as_markdown(found: pd.DataFrame) -> str:
     """The comparison as a Markdown table, worst first, with what limits it below."""
     lines = [
-        "| task | method | metric | difference (scaled) | 95 % | n | p (Holm) | verdict |",
-        "|---|---|---|---|---|---|---|---|",
+        "| task | method | metric | difference (scaled) | 95 % | effect size | n | p (Holm) | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found.sort_values("difference").to_dict("records"):
         between = f"{row['lo']:+.3f} to {row['hi']:+.3f}" if math.isfinite(row["lo"]) else "–"
         gap = f"{row['difference']:+.3f}" if math.isfinite(row["difference"]) else "–"
         p = f"{row['p_holm']:.3f}" if math.isfinite(row["p_holm"]) else "–"
+        effect = f"{row['effect']:+.2f}" if math.isfinite(row["effect"]) else "–"
         verdict = f"**{row['verdict']}**" if row["fails"] else row["verdict"]
         lines.append(
-            f"| {row['task']} | {row['method']} | {row['metric']} | {gap} | {between} | "
+            f"| {row['task']} | {row['method']} | {row['metric']} | {gap} | {between} | {effect} | "
             f"{row['n']} {UNITS[row['unit']]} | {p} | {verdict} |"
         )
     notes = []

@@ -65,6 +65,18 @@ def test_scores_that_got_lost_are_named_and_count_as_the_floor(tables):
     assert "mine (t): 8 scores are missing now, 0 were before" in as_markdown(found)
 
 
+def test_a_method_and_datasets_that_are_gone_count_as_missing_and_fail(tables):
+    paths = tables(0.0)
+    after = pd.read_csv(paths[1])
+    kept = (after["method"] != "mine") & ~after["dataset"].isin(["d00", "d01"])
+    after[kept].to_csv(paths[1], index=False)
+    found = compared(paths, None, tolerance=0.0, every_metric=False)
+    assert found.set_index("method")["fails"].all()
+    text = as_markdown(found)
+    assert "mine (t): 16 scores are missing now, 0 were before" in text
+    assert "other (t): 4 scores are missing now, 0 were before" in text
+
+
 def test_the_command_ends_with_1_and_writes_a_table_for_the_pull_request(tables, tmp_path, capsys):
     before, after = tables(-0.1)
     told = tmp_path / "summary.md"
@@ -89,6 +101,7 @@ def test_two_methods_of_one_table_are_compared(tables):
     [
         (["missing.csv", "0/scores.csv"], None, "no such file: wanted a scores.csv"),
         (["short.csv", "short.csv"], None, "the columns dataset, replicate"),
+        (["0/scores.csv"] * 3, None, "3 tables: wanted one before and one after"),
         (["0/scores.csv"], None, "give --methods A B"),
         (["0/scores.csv"], ("mine", "yours"), "no scores of 'yours'; there are"),
     ],

@@ -214,6 +214,16 @@ def test_methods_that_do_not_differ_are_one_group():
     assert diagram.groups == (tuple(diagram.ranks),)
 
 
+def test_who_is_given_labels_has_a_diagram_of_its_own():
+    means = {"a": 0.5, "b": 0.5, "c": 0.5, "x": 0.9, "y": 0.9, "z": 0.9}
+    without, given = critical_differences(made_up(means, datasets=8, label_users=("x", "y", "z")))
+    assert (without.uses_labels, given.uses_labels) == (False, True)
+    assert set(without.ranks) == {"a", "b", "c"}
+    assert set(given.ranks) == {"x", "y", "z"}
+    together = critical_differences(made_up(means, datasets=8))[0]
+    assert together.p < 1e-3 < min(without.p, given.p)
+
+
 def test_four_datasets_make_no_diagram():
     diagram = critical_differences(made_up({f"m{i}": i / 10 for i in range(4)}, datasets=4))[0]
     assert not diagram.enough

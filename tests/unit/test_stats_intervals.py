@@ -182,3 +182,13 @@ def test_a_large_benchmark_takes_seconds():
     start = time.process_time()
     intervals(scores)
     assert time.process_time() - start < 5
+
+
+def test_twins_share_a_rank_that_lies_in_its_interval():
+    table = made_up({"one": 0.6, "other": 0.4}, datasets=8)
+    twin = table[table["method"] == "one"].assign(method="twin")
+    found = intervals(pd.concat([table, twin])).set_index("method").loc[["one", "twin"]]
+    assert (found["rank"] == 1).all()
+    assert (found["rank_lo"] == 1).all()
+    assert (found["rank_hi"] == 1).all()
+    assert found["p_best"].tolist() == pytest.approx([0.5, 0.5])

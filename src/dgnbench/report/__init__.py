@@ -57,6 +57,8 @@ def _environment(templates: Path) -> Any:
     )  # fmt: skip
     environment.filters |= {
         "number": words.number,
+        "probability": words.probability,
+        "significant": words.significant,
         "interval": words.interval,
         "heat": heat,
         "sortable": sortable,
@@ -122,10 +124,11 @@ def _page(facts: Facts, drawn: Sequence[Picture]) -> dict[str, Any]:
         "leaders": _leaders(tasks),
         "tasks": tasks,
         "coverage": covered,
-        "failed_metrics": tables.failed_metrics(results.scores),
+        "failed_metrics": tables.failed_metrics(facts),
         "left_out": [
             {
                 "label": results.metrics[m["task"]][m["metric"]]["label"],
+                "task": results.task_label(m["task"]),
                 "dataset": results.dataset_label(m["dataset"]),
                 "reason": m["reason"],
             }

@@ -21,8 +21,17 @@ class Facts:
 
     @functools.cached_property
     def standings(self) -> pd.DataFrame:
-        """A row a task and method that is no control, best first, leagues apart."""
-        return self._of(stats.standings(self.results.scores), "task", "method")
+        """A row a task and method that is no control, best first, leagues apart.
+
+        A method without any score has no mean and no rank: 0 would look like a score.
+        """
+        table = self._of(stats.standings(self.results.scores), "task", "method", "coverage")
+        numbers = table.columns.intersection(
+            ["mean", "lo", "hi", "skip", "p_best", "rank", "rank_lo", "rank_hi", "difference",
+             "difference_lo", "difference_hi", "effect"]
+        )  # fmt: skip
+        table.loc[table["coverage"] == 0, numbers] = float("nan")
+        return table
 
     @functools.cached_property
     def controls(self) -> pd.DataFrame:
@@ -51,8 +60,9 @@ class Facts:
 
     @functools.cached_property
     def diagrams(self) -> dict[str, stats.CriticalDifference]:
-        """The critical-difference diagram of every task."""
-        return {found.task: found for found in stats.critical_differences(self.results.scores)}
+        """The critical-difference diagram of every task, of methods that are not given labels."""
+        found = stats.critical_differences(self.results.scores)
+        return {diagram.task: diagram for diagram in found if not diagram.uses_labels}
 
     @functools.cached_property
     def left_out(self) -> pd.DataFrame:

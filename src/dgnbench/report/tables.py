@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pandas as pd
-
 from dgnbench.contract import CONTROLS
 from dgnbench.report.facts import Facts
 
@@ -77,8 +75,8 @@ def ranking(facts: Facts, task: str) -> list[dict[str, Any]]:
             {
                 **{name: row.get(name) for name in
                    ("mean", "lo", "hi", "skip", "rank", "rank_lo", "rank_hi", "p_best", "coverage",
-                    "verdict", "difference", "p_holm", "depends_on_policy", "below_baseline",
-                    "below_floor")},
+                    "verdict", "difference", "difference_lo", "difference_hi", "effect", "p_holm",
+                    "depends_on_policy", "below_floor")},
                 "method": method,
                 "label": results.label(method),
                 "kind": results.kind(method),
@@ -225,8 +223,18 @@ def replicates(facts: Facts, task: str) -> dict[str, dict[str, list[float | None
     return found
 
 
-def failed_metrics(scores: pd.DataFrame) -> list[dict[str, str]]:
-    """Metrics that raised, whatever the run."""
+def failed_metrics(facts: Facts) -> list[dict[str, Any]]:
+    """Metrics that raised, whatever the run: a row a task, metric and reason, with how often and where."""
+    results, scores = facts.results, facts.results.scores
     bad = scores[(scores["status"] == "failed") & scores["reason"].str.startswith("metric ")]
-    columns = ["task", "dataset", "method", "metric", "reason"]
-    return [{name: str(row[name]) for name in columns} for row in bad.to_dict("records")]
+    return [
+        {
+            "task": results.task_label(str(task)),
+            "metric": results.metrics[str(task)][str(metric)]["label"],
+            "reason": str(reason),
+            "count": len(rows),
+            "methods": len(set(rows["method"])),
+            "datasets": ", ".join(results.dataset_label(d) for d in dict.fromkeys(rows["dataset"])),
+        }
+        for (task, metric, reason), rows in bad.groupby(["task", "metric", "reason"], sort=False)
+    ]

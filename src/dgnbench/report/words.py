@@ -10,6 +10,7 @@ from dgnbench.report.facts import Facts
 from dgnbench.stats.pairs import ALPHA
 
 SURE = 0.95  # a winner is named alone where it is best with at least this probability
+NEGLIGIBLE = 0.01  # who is best with less than this probability is not named beside the first
 MOST_NAMES = 6
 
 
@@ -21,11 +22,26 @@ def number(value: Any, digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
+def significant(value: Any) -> str:
+    """A raw value: three decimals, and more where they would all be zeros."""
+    if value is None or not math.isfinite(float(value)):
+        return "–"
+    small = 0 < abs(float(value)) < 0.0005
+    return f"{float(value):.1e}".replace("-", "−") if small else number(value, 3)
+
+
 def interval(lo: Any, hi: Any, digits: int = 2) -> str:
     """``[lo, hi]``, or nothing where there is none."""
     if lo is None or not math.isfinite(float(lo)):
         return ""
     return f"[{number(lo, digits)}, {number(hi, digits)}]"
+
+
+def probability(p: Any) -> str:
+    """A probability from so many draws: never quite 0 or 1."""
+    if p is None or not math.isfinite(float(p)):
+        return "–"
+    return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else number(p)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -61,7 +77,7 @@ def _best(facts: Facts, league: list[dict[str, Any]], labels: bool) -> str:
     among = ", of those that are given cell types" if labels else ""
     first = league[0]
     begin = (
-        f"Highest mean scaled {metric}{among}: {_name(facts, first)}, a {first['role']} "
+        f"Best by scaled {metric}{among}: {_name(facts, first)}, a {first['role']} "
         f"({number(first['mean'])}{' ' if math.isfinite(first['lo']) else ''}"
         f"{interval(first['lo'], first['hi'])})"
     )
@@ -69,10 +85,11 @@ def _best(facts: Facts, league: list[dict[str, Any]], labels: bool) -> str:
         return f"{begin}; nobody else is in this league."
     if not math.isfinite(first["p_best"]):
         return f"{begin}; without replicates or more datasets nobody can say how surely."
+    where = "" if first["over"] == "datasets" else " on these datasets"
     if first["p_best"] >= SURE:
-        return f"{begin}, best with probability {number(first['p_best'])}."
-    others = [_name(facts, row) for row in league[1:] if row["rank_lo"] <= 1]
-    chance = f"{begin}, but the best only with probability {number(first['p_best'])}"
+        return f"{begin}, best{where} with probability {probability(first['p_best'])}."
+    others = [_name(facts, row) for row in league[1:] if row["p_best"] >= NEGLIGIBLE]
+    chance = f"{begin}, but the best{where} only with probability {probability(first['p_best'])}"
     return f"{chance}: {listed(others)} may be as good." if others else f"{chance}."
 
 
@@ -111,24 +128,27 @@ def _beside_baselines(facts: Facts, rows: list[dict[str, Any]]) -> list[str]:
 
 def _how_sure(facts: Facts, task: str, rows: list[dict[str, Any]]) -> str:
     datasets = len(facts.results.datasets(task))
-    replicates = facts.results.runs["replicate"].nunique()
+    runs = facts.results.runs
+    replicates = runs.loc[runs["task"] == task, "replicate"].nunique()
     seen = (
         f"{datasets} dataset{'s' if datasets > 1 else ''} and {replicates} "
         f"replicate{'s' if replicates > 1 else ''}"
     )
     diagram = facts.diagrams.get(task)
-    if rows[0]["over"] != "datasets":
+    if all(row["over"] != "datasets" for row in rows):
         return (
             f"With {seen} nothing can be concluded about other datasets: this is an observation, "
             "not evidence of a general difference."
         )
     if diagram is None or not diagram.enough:
         return f"Seen on {seen}; intervals are over datasets."
-    differ = (
-        "differ" if len(diagram.groups) != 1 or diagram.p <= 0.05 else "are not shown to differ"
+    among = (
+        f"Of {len(diagram.ranks)} methods with a score on each of {diagram.n_datasets} datasets, "
     )
+    if len(diagram.groups) == 1 and diagram.p > ALPHA:
+        return f"{among}none is shown to differ (Friedman p {_p(diagram.p)})."
     return (
-        f"Over {seen} the methods {differ} (Friedman p {_p(diagram.p)}); mean ranks less than "
+        f"{among}some differ (Friedman p {_p(diagram.p)}); mean ranks less than "
         f"{number(diagram.critical_difference, 1)} apart are not told apart (Nemenyi)."
     )
 
@@ -163,6 +183,6 @@ def verdict(row: dict[str, Any], first: str, second: str, pairs: int) -> str:
     p = f", p {_p(row['p'])} alone and p {_p(row['p_holm'])} among all (Holm)" if row["n"] else ""
     about = "; about these datasets only" if row["unit"] != "datasets" and row["n"] else ""
     return (
-        f"{said[0].upper()}{said[1:]} {first} − {second}: mean difference of scaled scores {gap}, "
-        f"over {counted}{p}{about}."
+        f"{said} {first} − {second}: mean difference of scaled scores {gap}, effect size "
+        f"{number(row['effect'])}, over {counted}, a missing score counted as 0{p}{about}."
     )

@@ -180,7 +180,7 @@ def rank_interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]
     known = ~np.isnan(values).any(axis=0)
     lo, hi = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
     if known.any():
-        ranks = rankdata(-values[:, known], axis=1, method="average")
+        ranks = rankdata(-values[:, known], axis=1, method="min")
         tail = (1 - level) / 2
         lo[known] = np.quantile(ranks, tail, axis=0, method="lower")
         hi[known] = np.quantile(ranks, 1 - tail, axis=0, method="higher")

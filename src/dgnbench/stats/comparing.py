@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def paired_differences(
     methods: tuple[str, str] | None = None,
     primary_only: bool = True,
 ) -> pd.DataFrame:
-    """The scores that both tables ask for, side by side.
+    """The scores of both tables, side by side; what the second lacks is missing there.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def paired_differences(
         Rows as in ``scores.csv``.
     methods
         The method of the first and of the second table to compare; None: every method that is in
-        both and is no control with itself.
+        the first and is no control with itself.
     primary_only
         Compare the primary metric (else every metric).
 
@@ -61,8 +61,11 @@ def paired_differences(
         kept = rows[[*UNIT, "method", "value", "scaled", "status"]]
         sides.append(kept.rename(columns={"value": name, "scaled": f"scaled_{name}",
                                           "status": f"status_{name}"}))  # fmt: skip
-    made = sides[0].merge(sides[1], on=[*UNIT, "method"])
-    if made.empty:
+    # What the second table no longer has is missing there. Two methods may do different tasks.
+    how: Literal["left", "inner"] = "left" if methods is None else "inner"
+    made = sides[0].merge(sides[1], on=[*UNIT, "method"], how=how)
+    made["status_after"] = made["status_after"].fillna("absent")
+    if (made["status_after"] == "absent").all():
         what = "any method" if methods is None else " and ".join(methods)
         raise ValueError(
             f"the two tables share no dataset, replicate and metric of {what}; compare tables of "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ class CriticalDifference:
     ----------
     task, policy
         Of which table.
+    uses_labels
+        Which league: methods that are given labels, or the others.
     ranks
         Mean rank over datasets of every method, best (lowest) first.
     critical_difference
@@ -39,6 +41,7 @@ class CriticalDifference:
 
     task: str
     policy: Policy
+    uses_labels: bool
     ranks: dict[str, float]
     critical_difference: float
     groups: tuple[tuple[str, ...], ...]
@@ -75,7 +78,9 @@ def nemenyi(mean_ranks: Floats, n_datasets: int) -> Floats:
 def critical_differences(
     scores: pd.DataFrame, policy: Policy = "floor", *, primary_only: bool = True
 ) -> list[CriticalDifference]:
-    """A critical-difference diagram's numbers for every task; controls are left out.
+    """A critical-difference diagram's numbers for every task and league; controls are left out.
+
+    A league are the methods that are given labels, or those that are not.
 
     Parameters
     ----------
@@ -84,13 +89,18 @@ def critical_differences(
     """
     made = []
     for whole in cubes(scores, primary_only=primary_only):
-        cube = whole.without_controls()
-        values = cube.dataset_means(policy)
-        values = values[:, (cube.there.sum(axis=2) > 0).any(axis=0)]
-        complete: Flags = np.all(~np.isnan(values), axis=1)
-        names = [name for name, here in zip(cube.methods, complete, strict=True) if here]
-        absent = tuple(n for n, here in zip(cube.methods, complete, strict=True) if not here)
-        made.append(_diagram(cube.task, policy, names, values[complete], absent))
+        everybody = whole.without_controls()
+        for labels in (False, True):
+            cube = everybody.select(everybody.uses_labels == labels)
+            if not cube.methods:
+                continue
+            values = cube.dataset_means(policy)
+            values = values[:, (cube.there.sum(axis=2) > 0).any(axis=0)]
+            complete: Flags = np.all(~np.isnan(values), axis=1)
+            names = [name for name, here in zip(cube.methods, complete, strict=True) if here]
+            absent = tuple(n for n, here in zip(cube.methods, complete, strict=True) if not here)
+            found = _diagram(cube.task, policy, names, values[complete], absent)
+            made.append(replace(found, uses_labels=labels))
     return made
 
 
@@ -102,7 +112,7 @@ def _diagram(
     k, n = values.shape
     if not k or not n:
         nan = float("nan")
-        return CriticalDifference(task, policy, {}, nan, (), nan, nan, n, absent, False,
+        return CriticalDifference(task, policy, False, {}, nan, (), nan, nan, n, absent, False,
                                   "no method has a score on every dataset")  # fmt: skip
     mean_ranks = rankdata(-values, axis=0).mean(axis=1)
     order = np.argsort(mean_ranks, kind="stable")
@@ -111,7 +121,9 @@ def _diagram(
         reason = (f"{n} dataset{'s' if n != 1 else ''}, at least {MIN_DATASETS} are needed"
                   if n < MIN_DATASETS else f"{k} methods, at least 3 are needed")  # fmt: skip
         nan = float("nan")
-        return CriticalDifference(task, policy, ranks, nan, (), nan, nan, n, absent, False, reason)
+        return CriticalDifference(
+            task, policy, False, ranks, nan, (), nan, nan, n, absent, False, reason
+        )
     if np.ptp(values, axis=0).max() == 0:  # ties everywhere: Friedman's statistic is 0/0
         statistic, p = 0.0, 1.0
     else:
@@ -119,7 +131,9 @@ def _diagram(
     q = float(studentized_range.ppf(1 - ALPHA, k, np.inf)) / np.sqrt(2)
     width = float(q * np.sqrt(k * (k + 1) / (6 * n)))
     groups = (_groups(ranks, width) if p <= ALPHA else (tuple(ranks),))  # fmt: skip
-    return CriticalDifference(task, policy, ranks, width, groups, statistic, p, n, absent, True, "")
+    return CriticalDifference(
+        task, policy, False, ranks, width, groups, statistic, p, n, absent, True, ""
+    )
 
 
 def _groups(ranks: dict[str, float], width: float) -> tuple[tuple[str, ...], ...]:

@@ -11,7 +11,8 @@ from dgnbench.stats.cube import Policy
 from dgnbench.stats.pairs import against_baselines
 from dgnbench.stats.ranking import both_policies
 
-FROM_BASELINES = ["baseline", "difference", "verdict", "p_holm", "below_baseline"]
+FROM_BASELINES = ["baseline", "difference", "difference_lo", "difference_hi", "effect", "verdict",
+                  "p_holm", "below_baseline"]  # fmt: skip
 
 
 def standings(
@@ -35,8 +36,9 @@ def standings(
     A row a task and method that is no control, leagues apart, best first. From `both_policies`:
     coverage, floor, skip, floor_rank, skip_rank, changes_places_with, depends_on_policy. From
     `intervals`, under `policy`: mean, lo, hi, over, n_datasets, p_best, rank, rank_lo, rank_hi,
-    reason. From `against_baselines` (NaN or None for baselines): baseline, difference, verdict,
-    p_holm, below_baseline. And below_floor: whether its mean is not above that of the best floor.
+    reason. From `against_baselines` (NaN or None for baselines): baseline, difference with
+    difference_lo and difference_hi, effect, verdict, p_holm, below_baseline. And below_floor: whether
+    its mean is not above that of the best floor.
     """
     sides = both_policies(scores, primary_only=primary_only)
     drawn = intervals(scores, policy, primary_only=primary_only, draws=draws, seed=seed)
@@ -46,6 +48,7 @@ def standings(
                                 draws=draws, seed=seed)  # fmt: skip
     if against.empty:
         against = pd.DataFrame(columns=[*keys, *FROM_BASELINES])
+    against = against.rename(columns={"lo": "difference_lo", "hi": "difference_hi"})
     made = made.merge(against[[*keys, *FROM_BASELINES]], on=keys, how="left")
     made["below_baseline"] = made["below_baseline"].eq(True)
     floors = drawn[drawn["role"] == CONTROLS[0]].groupby("task")["mean"].max()
