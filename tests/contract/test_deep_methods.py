@@ -57,7 +57,6 @@ def score(metric, task, group, output):
         ("keras_vae", "generation"),
         ("gan", "generation"),
         ("wgan_gp", "generation"),
-        ("clue", "modality_prediction"),
         ("scvi", "denoising"),
         ("own_scvi", "denoising"),
     ],
