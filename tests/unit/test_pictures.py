@@ -95,7 +95,8 @@ def made_up(
             value = {"floor": 0.0, "ceiling": 1.0}.get(role, float(rng.normal(0.5, 0.3)))
             scores.append(
                 {**key, "role": role, "metric": "quality", "scaled": value if scored else np.nan,
-                 "value": value, "status": "ok", "reason": "", "primary": True}
+                 "value": value, "status": "ok", "reason": "", "primary": True, "direction": "max",
+                 "uses_labels": False}
             )  # fmt: skip
             if status == "ok" and replicate == 0:
                 write_matrix(group / method / "output.h5ad", _output(task, solution, rng))
