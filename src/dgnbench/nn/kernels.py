@@ -127,14 +127,7 @@ def nb(
     for i in range(len(library)):
         _share_out(logits[i], largest[i], library[i], mean)
         by_mean, by = by_logits[i], by_theta[i]
-        for j in range(len(theta)):
-            ratio = mean[j] * inverse[j]
-            log = -_log1p(ratio)
-            slope = f32(-1) / (f32(1) + ratio)
-            minus_log[j] = log
-            by_mean[j] = slope
-            by[j] = log - slope * ratio
-            at_zero[j] = theta[j] * log
+        _at_zero(mean, inverse, theta, minus_log, at_zero, by_mean, by)
         sum_ = _sum(at_zero)
         for k in range(starts[i], starts[i + 1]):
             j = genes[k]
@@ -158,14 +151,7 @@ def zinb(
     for i in range(len(library)):
         _share_out(logits[i], largest[i], library[i], mean)
         by_mean, by, by_pi, pi = by_logits[i], by_theta[i], by_inflation[i], inflation[i]
-        for j in range(len(theta)):
-            ratio = mean[j] * inverse[j]
-            log = -_log1p(ratio)
-            slope = f32(-1) / (f32(1) + ratio)
-            minus_log[j] = log
-            by_mean[j] = slope
-            by[j] = log - slope * ratio
-            at_zero[j] = theta[j] * log
+        _at_zero(mean, inverse, theta, minus_log, at_zero, by_mean, by)
         # with inflation a zero has ln(e^a + e^pi) - softplus(pi), where a is what it has without
         for j in range(len(theta)):
             e = _exp(-abs(pi[j]))
@@ -223,6 +209,19 @@ def _share_out(logits, largest, library, mean):
     scale = library / sum_
     for j in range(len(mean)):
         mean[j] *= scale
+
+
+@_compiled
+def _at_zero(mean, inverse, theta, minus_log, at_zero, by_mean, by_theta):
+    """Fill ``-ln(1 + mean / theta)``, and log-probability and derivatives as if all counts were zero."""
+    for j in range(len(theta)):
+        ratio = mean[j] * inverse[j]
+        log = -_log1p(ratio)
+        slope = f32(-1) / (f32(1) + ratio)
+        minus_log[j] = log
+        by_mean[j] = slope
+        by_theta[j] = log - slope * ratio
+        at_zero[j] = theta[j] * log
 
 
 @_compiled
