@@ -115,7 +115,9 @@ def train_own(data: Any, method: Any, *, likelihood: str, epochs: int, seed: int
     )[0]  # fmt: skip
 
 
-def train_scvi(data: Any, *, likelihood: str, epochs: int, seed: int) -> Any:
+def train_scvi(
+    data: Any, *, likelihood: str, epochs: int, seed: int, accelerator: str = "cpu"
+) -> Any:
     """The module of scvi-tools, trained on every cell of `data`; as it was drawn, with no epochs."""
     import scvi
 
@@ -125,7 +127,7 @@ def train_scvi(data: Any, *, likelihood: str, epochs: int, seed: int) -> Any:
     if not epochs:
         return model.module
     model.train(
-        max_epochs=epochs, batch_size=128, train_size=1.0, accelerator="cpu", logger=False,
+        max_epochs=epochs, batch_size=128, train_size=1.0, accelerator=accelerator, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     return model.module

@@ -6,7 +6,7 @@ from net import Clue, Discriminator
 
 from dgnbench import nn, progress
 from dgnbench.nn.counts import Counts
-from dgnbench.nn.training import minimise, train
+from dgnbench.nn.training import minimise, train, warm_up
 from dgnbench.transforms import log1p_cp10k, principal_components
 
 CLIP = 10.0  # standard deviations, as in the winning entry
@@ -68,7 +68,7 @@ def modality_prediction(
         return sum(weights[name] * value for name, value in parts.items())
 
     def step(rows, epoch):
-        noise = max(0.0, 1 - epoch / burn_in) if burn_in else 0.0
+        noise = 1 - warm_up(epoch, burn_in) if burn_in else 0.0
         parts, u = model.losses(*(part[rows] for part in cells))
         told = judge.cross_entropy({k: v.detach() for k, v in u.items()}, batch[rows], noise)
         minimise(judge_optimiser, told)

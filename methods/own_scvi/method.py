@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 
 from dgnbench import nn, progress
 from dgnbench.nn.counts import Counts
-from dgnbench.nn.training import minimise, split, train
+from dgnbench.nn.training import minimise, split, train, warm_up
 
 HELD_OUT = 0.1  # of the cells: scvi-tools trains on nine tenths
 WARM_UP = 400  # epochs until the KL term has its full weight (scvi-tools, TrainingPlan)
@@ -26,14 +26,15 @@ def _train(
     model = Vae(cells.n_vars, batch.shape[1], zero_inflated=gene_likelihood == "zinb", **params)
     model.to(device)
     progress.parameters(sum(p.numel() for p in model.parameters()))
-    optimiser = torch.optim.Adam(
-        model.parameters(), learning_rate, eps=0.01, weight_decay=1e-6, fused=True
-    )  # eps and decay of scvi-tools, TrainingPlan
-    learnt_from, held_out = split(len(counts), HELD_OUT, batch_size, device)
+    optimiser = torch.optim.Adam(  # eps and decay of scvi-tools, TrainingPlan
+        model.parameters(), learning_rate, eps=0.01, weight_decay=1e-6, fused=True,
+        capturable=device.type == "cuda",
+    )  # fmt: skip
+    learnt_from, held_out = split(len(counts), HELD_OUT, batch_size, counts.home)
 
     def step(rows, epoch):
         reconstruction, kl = (part.mean() for part in model.losses(counts[rows], batch[rows]))
-        minimise(optimiser, reconstruction + min(1.0, epoch / WARM_UP) * kl)
+        minimise(optimiser, reconstruction + warm_up(epoch, WARM_UP) * kl)
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
     def validate():
@@ -42,7 +43,7 @@ def _train(
 
     train(
         [model], [optimiser], step, learnt_from, epochs=epochs, batch_size=batch_size,
-        validate=None if patience is None else validate, patience=patience,
+        validate=None if patience is None else validate, patience=patience, recorded=True,
     )  # fmt: skip
     return model, counts, batch
 
@@ -57,7 +58,7 @@ def _batch(cells, device):
 
 
 def _predict(function, counts, batch, rows=None):
-    rows = torch.arange(len(counts), device=batch.device) if rows is None else rows
+    rows = torch.arange(len(counts), device=counts.home) if rows is None else rows
     with torch.no_grad():
         for some in rows.split(AT_ONCE):
             yield function(counts[some], batch[some]).cpu().numpy()
@@ -83,6 +84,6 @@ def generation(train, request, *, seed, n_samples, **params):
     model, counts, batch = _train(train, seed=seed, **params)
     with progress.phase("predict"):
         drawn = np.random.default_rng(seed).integers(train.n_obs, size=request.n_obs)
-        rows = torch.as_tensor(drawn, device=batch.device)
+        rows = torch.as_tensor(drawn, device=counts.home)
         blocks = _predict(model.draw, counts, batch, rows)
         return sparse.vstack([sparse.csr_matrix(block) for block in blocks], format="csr")

@@ -26,13 +26,27 @@ def test_a_minibatch_has_the_rows_asked_for_in_their_order():
     assert np.array_equal(batch.library, DENSE[SOME].sum(axis=1))
 
 
-def test_rows_gathered_by_torch_as_on_a_gpu_are_those_of_the_kernel(monkeypatch):
+def test_padded_rows_are_equally_long_whichever_cells_they_are_and_hold_the_non_zeros():
     counts = Counts.of(DENSE)
-    expected = counts[SOME]
-    monkeypatch.setattr("dgnbench.nn.counts._compiled_here", lambda tensor: False)
-    gathered = counts[SOME]
-    for name in ("starts", "genes", "values", "library"):
-        assert torch.equal(getattr(gathered, name), getattr(expected, name))
+    longest = int((DENSE > 0).sum(axis=1).max())
+    for cells in (SOME, torch.tensor([int((DENSE > 0).sum(axis=1).argmin())])):
+        genes, values = counts[cells].padded()
+        assert genes.shape == values.shape == (len(cells), longest)
+        for i, row in enumerate(DENSE[cells.numpy()]):
+            is_count = values[i] > 0
+            assert np.array_equal(genes[i][is_count], np.flatnonzero(row))
+            assert np.array_equal(values[i][is_count], row[row > 0])
+
+
+def test_a_minibatch_shares_the_memory_of_all_counts():
+    counts = Counts.of(DENSE)
+    assert counts[SOME].values.data_ptr() == counts.values.data_ptr()
+    assert counts[SOME].density() == pytest.approx((DENSE[SOME] > 0).mean())
+
+
+def test_no_counts_at_all_are_rows_of_zeros():
+    empty = Counts.of(np.zeros((3, 4)))
+    assert torch.equal(empty[torch.tensor([2, 0])].dense(), torch.zeros(2, 4))
 
 
 def test_zeros_that_are_stored_are_no_counts_and_the_given_matrix_stays():
@@ -43,8 +57,10 @@ def test_zeros_that_are_stored_are_no_counts_and_the_given_matrix_stays():
     assert matrix.nnz == before.nnz
 
 
-def test_a_layer_over_counts_is_a_linear_layer_over_their_dense_rows():
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_layer_over_counts_is_a_linear_layer_over_their_dense_rows(logged):
     counts = Counts.of(DENSE)
+    counts = counts.log1p() if logged else counts
     layer, upstream = CountsLinear(50, 7), torch.randn(30, 7)
     found = {}
     for few in (0.0, 1.0):  # dense; the kernels
@@ -53,7 +69,7 @@ def test_a_layer_over_counts_is_a_linear_layer_over_their_dense_rows():
         found[few] = out, *torch.autograd.grad((out * upstream).sum(), list(layer.parameters()))
     for one, other in zip(*found.values(), strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
-    linear = torch.nn.functional.linear(torch.as_tensor(DENSE), layer.weight.T, layer.bias)
+    linear = torch.nn.functional.linear(counts.dense(), layer.weight.T, layer.bias)
     assert torch.allclose(found[1.0][0], linear, rtol=1e-5, atol=1e-5)
 
 

@@ -52,8 +52,8 @@ class CountsLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_out).uniform_(-bound, bound))
 
     def forward(self, x: Counts) -> Tensor:
-        few = len(x.values) < self.FEW * len(x) * x.n_genes
-        if few and self.weight.device.type == "cpu" and self.weight.dtype == torch.float32:
+        compiled = self.weight.device.type == "cpu" and self.weight.dtype == torch.float32
+        if compiled and x.density() < self.FEW:
             return _SparseRows.apply(x, self.weight) + self.bias
         return torch.addmm(self.bias, x.dense(), self.weight)
 
@@ -65,7 +65,7 @@ class _SparseRows(torch.autograd.Function):
     def forward(ctx: Any, x: Counts, weight: Tensor) -> Tensor:
         from dgnbench.nn import kernels
 
-        ctx.rows = [part.numpy() for part in (x.starts, x.genes, x.values)]
+        ctx.rows = [*(part.numpy() for part in (x.first, x.last, x.genes, x.values)), x.logged]
         ctx.shape = weight.shape
         out = weight.new_zeros(len(x), weight.shape[1])
         kernels.rows_times(*ctx.rows, weight.detach().numpy(), out.numpy())

@@ -1,4 +1,4 @@
-"""Counts of cells as sparse rows on the device; minibatches are rows gathered there."""
+"""Counts of cells as sparse rows; a minibatch is a view of some of them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,31 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+ROOM = 0.5  # share of a GPU's free memory that counts may take; the rest is the training's
+
 
 @dataclass(frozen=True)
 class Counts:
-    """Compressed sparse rows (cells, n_genes) without stored zeros, on one device.
+    """Sparse rows (cells, n_genes) without stored zeros.
 
-    `starts` (cells + 1,) int64; `genes` and `values` (non-zeros,), int32 and float32; `library`, the
-    sum of every row, (cells,).
+    Row i is ``genes[first[i]:last[i]]`` and the same of `values`. A minibatch holds other `first` and
+    `last` and the same `genes` and `values`: taking one copies nothing and asks no device for anything.
+    On a GPU all lies there if it fits; else the rows stay in the host's memory, and each minibatch
+    is copied from page-locked memory while the GPU works on the one before.
+
+    `first` and `last` (cells,) int64; `genes` and `values` (non-zeros,), int32 and float32; `library`,
+    the sum of every row, (cells,), on the device that works; `longest`, the largest number of
+    non-zeros in a row of all cells; `logged`, whether ln(1 + x) stands for the values.
     """
 
-    starts: Tensor
+    first: Tensor
+    last: Tensor
     genes: Tensor
     values: Tensor
     library: Tensor
     n_genes: int
+    longest: int
+    logged: bool = False
 
     @classmethod
     def of(cls, matrix: Any, device: torch.device | str = "cpu") -> Counts:
@@ -32,53 +43,68 @@ class Counts:
         rows.sum_duplicates()
         rows.eliminate_zeros()
         library = np.asarray(rows.sum(axis=1), dtype=np.float32).ravel()
-        arrays = rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data, library
-        starts, genes, values, sums = (torch.as_tensor(a, device=device) for a in arrays)
-        return cls(starts, genes, values, sums, rows.shape[1])
+        starts = rows.indptr.astype(np.int64)
+        arrays = starts[:-1], starts[1:], rows.indices.astype(np.int32), rows.data
+        device = torch.device(device)
+        home = device if _fits(sum(a.nbytes for a in arrays), device) else "cpu"
+        first, last, genes, values = (torch.as_tensor(a, device=home) for a in arrays)
+        longest = int(np.diff(starts).max(initial=0))
+        total = torch.as_tensor(library, device=device)
+        return cls(first, last, genes, values, total, rows.shape[1], longest)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(cells, n_genes)."""
         return len(self), self.n_genes
 
+    @property
+    def home(self) -> torch.device:
+        """Where the rows lie, and where the numbers of a minibatch's cells had best lie."""
+        return self.first.device
+
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.first)
 
     def __getitem__(self, cells: Tensor) -> Counts:
         """The rows of `cells` (n,), in their order; a cell may come twice."""
-        first = self.starts[cells]
-        lengths = self.starts[cells + 1] - first
-        starts = torch.zeros(len(cells) + 1, dtype=torch.int64, device=cells.device)
-        torch.cumsum(lengths, 0, out=starts[1:])
-        if _compiled_here(cells):
-            from dgnbench.nn import kernels
-
-            n = int(starts[-1])
-            genes, values = self.genes.new_empty(n), self.values.new_empty(n)
-            of_all = self.starts, self.genes, self.values, cells
-            kernels.gather(*(part.numpy() for part in (*of_all, starts, genes, values)))
-        else:
-            places = torch.repeat_interleave(first - starts[:-1], lengths)
-            places += torch.arange(len(places), device=cells.device)
-            genes, values = self.genes[places], self.values[places]
-        return Counts(starts, genes, values, self.library[cells], self.n_genes)
-
-    def places(self) -> tuple[Tensor, Tensor]:
-        """Row and column of every non-zero, (non-zeros,) int64 both."""
-        every = torch.arange(len(self), device=self.starts.device)
-        return torch.repeat_interleave(every, self.starts.diff()), self.genes.long()
+        here = cells.to(self.home)
+        return replace(
+            self, first=self.first[here], last=self.last[here], library=self.library[cells]
+        )
 
     def log1p(self) -> Counts:
         """The same rows with ln(1 + x) as values, and the library of the counts."""
-        return replace(self, values=self.values.log1p())
+        return replace(self, logged=True)
+
+    def density(self) -> float:
+        """Share of non-zeros; on a GPU this waits for it."""
+        return float((self.last - self.first).sum()) / (len(self) * self.n_genes)
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """Genes (int64) and values of the non-zeros, (cells, longest) both, on the device that works.
+
+        A row with fewer goes on with values of 0 at whatever genes. The shape does not depend on which
+        cells these are, so that a step over them can be recorded as a CUDA graph.
+        """
+        place = self.first[:, None] + torch.arange(self.longest, device=self.home)
+        inside = place < self.last[:, None]
+        place = place.clamp_(max=max(0, len(self.values) - 1))
+        values = torch.where(inside, self.values[place], 0.0)
+        return self._to_work(self.genes[place].long()), self._to_work(self._logged(values))
 
     def dense(self) -> Tensor:
-        """(cells, n_genes)."""
-        out = torch.zeros(len(self), self.n_genes, device=self.values.device)
-        out[self.places()] = self.values
-        return out
+        """(cells, n_genes), on the device that works."""
+        genes, values = self.padded()
+        return values.new_zeros(self.shape).scatter_add_(1, genes, values)
+
+    def _logged(self, values: Tensor) -> Tensor:
+        return values.log1p() if self.logged else values
+
+    def _to_work(self, x: Tensor) -> Tensor:
+        device = self.library.device
+        return x if x.device == device else x.pin_memory().to(device, non_blocking=True)
 
 
-def _compiled_here(tensor: Tensor) -> bool:
-    """Whether the kernels can work on it."""
-    return tensor.device.type == "cpu"
+def _fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether arrays of that size may lie on the device."""
+    return device.type != "cuda" or n_bytes < ROOM * torch.cuda.mem_get_info(device)[0]

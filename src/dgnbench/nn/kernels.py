@@ -105,15 +105,15 @@ def _log_nb(x, mean, theta, log_gamma, digamma, at_zero):
 
 @_compiled
 def nb(
-    starts, genes, values, library, logits, largest, theta, log_gamma, digamma,
+    first, last, genes, values, library, logits, largest, theta, log_gamma, digamma,
     total, by_logits, by_theta,
 ):  # fmt: skip
     """Negative binomial with mean ``library * softmax(logits)``, and its gradients.
 
     Parameters
     ----------
-    starts, genes, values
-        Compressed sparse rows of the counts, (cells + 1,), (non-zeros,), (non-zeros,).
+    first, last, genes, values
+        Sparse rows of the counts, as in `Counts`: (cells,) both, (non-zeros,) both.
     library, logits, largest, theta
         (cells,), (cells, genes), (cells,) the largest logit, (genes,), float32.
     log_gamma, digamma
@@ -129,7 +129,7 @@ def nb(
         by_mean, by = by_logits[i], by_theta[i]
         _at_zero(mean, inverse, theta, minus_log, at_zero, by_mean, by)
         sum_ = _sum(at_zero)
-        for k in range(starts[i], starts[i + 1]):
+        for k in range(first[i], last[i]):
             j = genes[k]
             value, by_mean[j], by[j] = _log_nb(
                 f64(values[k]), f64(mean[j]), f64(theta[j]), log_gamma[j], digamma[j],
@@ -142,7 +142,7 @@ def nb(
 
 @_compiled
 def zinb(
-    starts, genes, values, library, logits, largest, theta, log_gamma, digamma, inflation,
+    first, last, genes, values, library, logits, largest, theta, log_gamma, digamma, inflation,
     total, by_logits, by_theta, by_inflation,
 ):  # fmt: skip
     """`nb` with zero inflation, whose logits and their derivatives are (cells, genes)."""
@@ -166,7 +166,7 @@ def zinb(
             by[j] *= from_nb
             by_pi[j] += f32(1) - from_nb
         sum_ = _sum(at_zero)
-        for k in range(starts[i], starts[i + 1]):
+        for k in range(first[i], last[i]):
             j = genes[k]
             value, by_mean[j], by[j] = _log_nb(
                 f64(values[k]), f64(mean[j]), f64(theta[j]), log_gamma[j], digamma[j],
@@ -237,30 +237,27 @@ def _through_softmax(mean, library, slope):
 
 
 @_compiled
-def gather(starts, genes, values, cells, out_starts, out_genes, out_values):
-    """Copy the sparse rows of `cells` one after the other; `out_starts` says where each begins."""
-    for i in range(len(cells)):
-        to, first = out_starts[i], starts[cells[i]]
-        for k in range(starts[cells[i] + 1] - first):
-            out_genes[to + k] = genes[first + k]
-            out_values[to + k] = values[first + k]
+def rows_times(first, last, genes, values, logged, weight, out):
+    """Add to `out` (cells, width) the sparse rows times `weight` (genes, width).
 
-
-@_compiled
-def rows_times(starts, genes, values, weight, out):
-    """Add to `out` (cells, width) the sparse rows times `weight` (genes, width)."""
+    With `logged` the rows have ln(1 + x) for their values x.
+    """
     for i in range(len(out)):
-        for k in range(starts[i], starts[i + 1]):
+        for k in range(first[i], last[i]):
             row, value = weight[genes[k]], values[k]
+            if logged:
+                value = _log1p(value)
             for j in range(out.shape[1]):
                 out[i, j] += value * row[j]
 
 
 @_compiled
-def transposed_rows_times(starts, genes, values, upstream, out):
+def transposed_rows_times(first, last, genes, values, logged, upstream, out):
     """Add to `out` (genes, width) the transposed sparse rows times `upstream` (cells, width)."""
     for i in range(len(upstream)):
-        for k in range(starts[i], starts[i + 1]):
+        for k in range(first[i], last[i]):
             row, value = out[genes[k]], values[k]
+            if logged:
+                value = _log1p(value)
             for j in range(out.shape[1]):
                 row[j] += value * upstream[i, j]

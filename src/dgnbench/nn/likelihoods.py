@@ -58,13 +58,15 @@ def log_likelihood(
         return _Fused.apply(counts, logits, theta, inflation)
     mean = counts.library[:, None] * torch.softmax(logits, 1)
     at_zero = -theta * torch.log1p(mean / theta)
-    place = counts.places()
-    elsewhere = log_nb(counts.values, mean[place], theta[place[1]])
+    genes, values = counts.padded()
+    elsewhere = log_nb(values, mean.gather(1, genes), theta.expand_as(mean).gather(1, genes))
     if inflation is not None:
         at_zero = softplus(at_zero - inflation) - softplus(-inflation)
-        elsewhere = elsewhere - softplus(inflation[place])
-    at_zero = at_zero.index_put(place, at_zero.new_zeros(()))
-    return at_zero.sum(1).index_add(0, place[0], elsewhere)
+        elsewhere = elsewhere - softplus(inflation.gather(1, genes))
+    # in float64 what a non-zero would have as a zero goes out of the sum without a trace
+    change = elsewhere.double() - at_zero.gather(1, genes).double()
+    total = at_zero.sum(1, dtype=torch.float64) + torch.where(values > 0, change, 0.0).sum(1)
+    return total.to(logits.dtype)
 
 
 class _Fused(torch.autograd.Function):
@@ -77,8 +79,8 @@ class _Fused(torch.autograd.Function):
         from dgnbench.nn import kernels
 
         r = theta.double()
-        given = [counts.starts, counts.genes, counts.values, counts.library, logits, logits.amax(1),
-                 theta, torch.lgamma(r), torch.digamma(r)]  # fmt: skip
+        given = [counts.first, counts.last, counts.genes, counts.values, counts.library,
+                 logits, logits.amax(1), theta, torch.lgamma(r), torch.digamma(r)]  # fmt: skip
         filled = [torch.empty(shape) for shape in (len(logits), logits.shape, logits.shape)]
         if inflation is not None:
             given.append(inflation)
