@@ -44,6 +44,15 @@ def test_a_minibatch_shares_the_memory_of_all_counts():
     assert counts[SOME].density() == pytest.approx((DENSE[SOME] > 0).mean())
 
 
+def test_counts_in_their_plain_form_are_not_copied_and_others_leave_the_matrix_alone():
+    plain = sparse.csr_matrix(DENSE)
+    assert Counts.of(plain).values.data_ptr() == plain.data.ctypes.data
+    doubled = sparse.csr_matrix((np.ones(4, np.float32), [1, 1, 2, 0], [0, 3, 4]), shape=(2, 3))
+    counts = Counts.of(doubled)
+    assert np.array_equal(counts.dense(), [[0, 2, 1], [1, 0, 0]])
+    assert doubled.nnz == 4
+
+
 def test_no_counts_at_all_are_rows_of_zeros():
     empty = Counts.of(np.zeros((3, 4)))
     assert torch.equal(empty[torch.tensor([2, 0])].dense(), torch.zeros(2, 4))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,16 +35,22 @@ class Counts:
     n_genes: int
     longest: int
     logged: bool = False
+    _seen: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, matrix: Any, device: torch.device | str = "cpu") -> Counts:
-        """From a NumPy or SciPy matrix (cells, genes), which stays as it is."""
-        rows = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
-        rows.sum_duplicates()
-        rows.eliminate_zeros()
+        """From a NumPy or SciPy matrix (cells, genes), which stays as it is.
+
+        Nothing is copied on the CPU, if it is CSR in float32 without stored zeros or duplicates.
+        """
+        rows = sparse.csr_matrix(matrix, dtype=np.float32)
+        if not rows.has_canonical_format or np.count_nonzero(rows.data) < rows.nnz:
+            rows = rows.copy()
+            rows.sum_duplicates()
+            rows.eliminate_zeros()
         library = np.asarray(rows.sum(axis=1), dtype=np.float32).ravel()
         starts = rows.indptr.astype(np.int64)
-        arrays = starts[:-1], starts[1:], rows.indices.astype(np.int32), rows.data
+        arrays = starts[:-1], starts[1:], rows.indices.astype(np.int32, copy=False), rows.data
         device = torch.device(device)
         home = device if _fits(sum(a.nbytes for a in arrays), device) else "cpu"
         first, last, genes, values = (torch.as_tensor(a, device=home) for a in arrays)
@@ -68,9 +74,8 @@ class Counts:
     def __getitem__(self, cells: Tensor) -> Counts:
         """The rows of `cells` (n,), in their order; a cell may come twice."""
         here = cells.to(self.home)
-        return replace(
-            self, first=self.first[here], last=self.last[here], library=self.library[cells]
-        )
+        first, last, library = self.first[here], self.last[here], self.library[cells]
+        return replace(self, first=first, last=last, library=library, _seen={})
 
     def log1p(self) -> Counts:
         """The same rows with ln(1 + x) as values, and the library of the counts."""
@@ -86,19 +91,19 @@ class Counts:
         A row with fewer goes on with values of 0 at whatever genes. The shape does not depend on which
         cells these are, so that a step over them can be recorded as a CUDA graph.
         """
-        place = self.first[:, None] + torch.arange(self.longest, device=self.home)
-        inside = place < self.last[:, None]
-        place = place.clamp_(max=max(0, len(self.values) - 1))
-        values = torch.where(inside, self.values[place], 0.0)
-        return self._to_work(self.genes[place].long()), self._to_work(self._logged(values))
+        if "padded" not in self._seen:  # by a decoder and an encoder, which sees the logarithms
+            place = self.first[:, None] + torch.arange(self.longest, device=self.home)
+            inside = place < self.last[:, None]
+            place = place.clamp_(max=max(0, len(self.values) - 1))
+            rows = self.genes[place].long(), torch.where(inside, self.values[place], 0.0)
+            self._seen["padded"] = self._to_work(rows[0]), self._to_work(rows[1])
+        genes, values = self._seen["padded"]
+        return genes, values.log1p() if self.logged else values
 
     def dense(self) -> Tensor:
         """(cells, n_genes), on the device that works."""
         genes, values = self.padded()
         return values.new_zeros(self.shape).scatter_add_(1, genes, values)
-
-    def _logged(self, values: Tensor) -> Tensor:
-        return values.log1p() if self.logged else values
 
     def _to_work(self, x: Tensor) -> Tensor:
         device = self.library.device
