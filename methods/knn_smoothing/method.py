@@ -6,7 +6,7 @@ of the counts smoothed so far, and the raw counts of the cell and its neighbours
 
 import numpy as np
 
-from dgnbench.shared import nearest_neighbors
+from dgnbench.embedding.neighbours import nearest
 from dgnbench.transforms import library_size, principal_components
 
 
@@ -24,6 +24,6 @@ def denoising(counts, *, seed, k, n_components):
         neighbours = min(2**step - 1, k)
         x = _freeman_tukey(smoothed)
         x = principal_components(x, n_components, seed).transform(x)
-        indices, _ = nearest_neighbors(x, neighbours + 1)
+        indices = nearest(x, neighbours + 1).indices
         smoothed = np.stack([raw[cells].sum(axis=0) for cells in indices])
     return smoothed * (library_size(raw) / library_size(smoothed))[:, None]

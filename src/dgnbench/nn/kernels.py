@@ -16,20 +16,13 @@ from numpy import float32 as f32
 from numpy import float64 as f64
 from numpy import int32 as i32
 
+from dgnbench.compiling import compiled
+
 EPSILON = 1e-8  # added to the mean inside logarithms, as in scvi-tools: a softmax may give 0
 SMALL = 8  # counts up to here: a product stands for the gamma functions
 ONE_OVER = tuple(1 / k for k in range(1, SMALL + 1))
 
 _inlined: Any = numba.njit(inline="always")
-
-
-def _compiled(function: Any) -> Any:
-    """Compile at the first call; sums may be reordered, and a NaN stays one."""
-    options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"nsz", "contract", "reassoc"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no place to keep it: a read-only installation and home
-        return numba.njit(**options)(function)
 
 
 @_inlined
@@ -66,7 +59,7 @@ def _log1p(x):
     return p * r * r * r - f32(0.5) * r * r + r + e * f32(0.69314718056)
 
 
-@_compiled
+@compiled
 def _digamma(x):
     """d ln Γ / dx for x > 0, to 1e-12: recurrence up to 8, then the asymptotic series."""
     shift = 0.0
@@ -78,7 +71,7 @@ def _digamma(x):
     return math.log(x) - 0.5 / x - tail - shift
 
 
-@_compiled
+@compiled
 def _log_nb(x, mean, theta, log_gamma, digamma, at_zero):
     """Log-probability of a non-zero count and its derivatives by mean and theta, in float64.
 
@@ -103,7 +96,7 @@ def _log_nb(x, mean, theta, log_gamma, digamma, at_zero):
     return value + theta * at_zero, by_mean, by_theta
 
 
-@_compiled
+@compiled
 def nb(
     first, last, genes, values, library, logits, largest, theta, log_gamma, digamma,
     total, by_logits, by_theta,
@@ -140,7 +133,7 @@ def nb(
         _through_softmax(mean, library[i], by_mean)
 
 
-@_compiled
+@compiled
 def zinb(
     first, last, genes, values, library, logits, largest, theta, log_gamma, digamma, inflation,
     total, by_logits, by_theta, by_inflation,
@@ -178,20 +171,20 @@ def zinb(
         _through_softmax(mean, library[i], by_mean)
 
 
-@_compiled
+@compiled
 def _scratch(theta):
     """Three arrays of a cell, and 1 / theta; (genes,)."""
     mean, at_zero, minus_log = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
     return mean, at_zero, minus_log, f32(1) / theta
 
 
-@_compiled
+@compiled
 def _minus_logistic(x):
     e = _exp(-abs(x))
     return -(f32(1) if x > f32(0) else e) / (f32(1) + e)
 
 
-@_compiled
+@compiled
 def _sum(x):
     sum_ = 0.0  # float64
     for j in range(len(x)):
@@ -199,7 +192,7 @@ def _sum(x):
     return sum_
 
 
-@_compiled
+@compiled
 def _share_out(logits, largest, library, mean):
     """Fill `mean` with ``library * softmax(logits)`` of one cell."""
     sum_ = f32(0)
@@ -211,7 +204,7 @@ def _share_out(logits, largest, library, mean):
         mean[j] *= scale
 
 
-@_compiled
+@compiled
 def _at_zero(mean, inverse, theta, minus_log, at_zero, by_mean, by_theta):
     """Fill ``-ln(1 + mean / theta)``, and log-probability and derivatives as if all counts were zero."""
     for j in range(len(theta)):
@@ -224,7 +217,7 @@ def _at_zero(mean, inverse, theta, minus_log, at_zero, by_mean, by_theta):
         at_zero[j] = theta[j] * log
 
 
-@_compiled
+@compiled
 def _through_softmax(mean, library, slope):
     """Turn a cell's derivatives by its means, in place, into those by its logits."""
     sum_ = f32(0)
@@ -236,7 +229,7 @@ def _through_softmax(mean, library, slope):
         slope[j] -= mean[j] * share
 
 
-@_compiled
+@compiled
 def rows_times(first, last, genes, values, logged, weight, out):
     """Add to `out` (cells, width) the sparse rows times `weight` (genes, width).
 
@@ -251,7 +244,7 @@ def rows_times(first, last, genes, values, logged, weight, out):
                 out[i, j] += value * row[j]
 
 
-@_compiled
+@compiled
 def transposed_rows_times(first, last, genes, values, logged, upstream, out):
     """Add to `out` (genes, width) the transposed sparse rows times `upstream` (cells, width)."""
     for i in range(len(upstream)):

@@ -1,0 +1,68 @@
+"""k-means, and how its clusters agree with labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dgnbench.embedding import threefry
+
+ROUNDS = (
+    300  # at least, unless no cell changes before: scib-metrics' KMeans asks for both of its limits
+)
+TOLERANCE = (
+    1e-4  # of the mean variance of a dimension: the change of inertia after which it may stop
+)
+
+
+def kmeans(x: Any, n_clusters: int, seed: int = 0) -> Any:
+    """Clusters of the cells of `x` (cells, dimensions), (cells,).
+
+    As `scib_metrics.utils.KMeans`: greedy k-means++ from the same random numbers, then Lloyd's rounds until
+    no cell changes, or after `ROUNDS` the inertia hardly does. O(cells x clusters x dimensions) a round.
+    """
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    x = x - x.mean(axis=0)
+    centres = _begin(x, n_clusters, threefry.split(threefry.key(seed), 1)[0])
+    tolerance = TOLERANCE * np.mean(np.var(x, axis=0))
+    labels, inertia, done = np.full(len(x), -1), np.inf, 0
+    while True:
+        squared = _squared(x, centres)
+        found, before, inertia = squared.argmin(axis=1), inertia, squared.min(axis=1).sum()
+        if (found == labels).all() or (done >= ROUNDS and abs(before - inertia) <= tolerance):
+            return found
+        labels, done = found, done + 1
+        sums = np.stack([np.bincount(labels, column, n_clusters) for column in x.T], axis=1)
+        sizes = np.bincount(labels, minlength=n_clusters).clip(min=1)
+        centres = (sums / sizes[:, None]).astype(np.float32)
+
+
+def _begin(x: Any, n_clusters: int, key: Any) -> Any:
+    """k-means++: each new centre is the best of some cells drawn by their squared distance."""
+    key, now = threefry.split(key)
+    centres = [x[threefry.permutation(now, len(x))[0]]]
+    nearest = _squared(x, centres[0][None]).ravel()
+    for _ in range(n_clusters - 1):
+        key, now = threefry.split(key)
+        drawn = threefry.choice(now, 2 + int(np.log(n_clusters)), nearest / nearest.sum())
+        candidates = np.minimum(nearest[:, None], _squared(x, x[drawn]))
+        best = candidates.sum(axis=0).argmin()
+        nearest = candidates[:, best]
+        centres.append(x[drawn[best]])
+    return np.array(centres)
+
+
+def _squared(x: Any, centres: Any) -> Any:
+    """Squared distances (cells, centres), by differences: a product would lose digits."""
+    return np.stack([np.square(x - centre).sum(axis=1) for centre in centres], axis=1)
+
+
+def agreement(labels: Any, clusters: Any) -> dict[str, float]:
+    """Normalised mutual information and adjusted Rand index of two labellings (cells,)."""
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    return {
+        "nmi": float(normalized_mutual_info_score(labels, clusters)),
+        "ari": float(adjusted_rand_score(labels, clusters)),
+    }
