@@ -20,6 +20,8 @@ except DgnbenchError as error:
     print(f"dgnbench: {error}", file=sys.stderr)
     os._exit(2)  # before Snakemake wraps the message into a traceback
 
+code_of_metrics = cache(PLAN.code_of_metrics)
+
 RESULTS = f"results/{PLAN.benchmark}"
 LOGS = f"logs/{PLAN.benchmark}"
 GROUP = f"{RESULTS}/{{task}}/{{dataset}}/r{{replicate}}"

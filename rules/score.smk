@@ -14,11 +14,7 @@ rule score:
                 wildcards.task, wildcards.dataset, int(wildcards.replicate)
             )
         ],
-        metrics=lambda wildcards: [
-            file
-            for family in PLAN.house.metrics_of(wildcards.task).values()
-            for file in component_files(family.folder)
-        ],
+        metrics=lambda wildcards: code_of_metrics(wildcards.task),
     output:
         f"{GROUP}/scores.csv",
     log:
@@ -28,6 +24,7 @@ rule score:
         runtime=120,
     params:
         group=subpath(output[0], parent=True),
+        engine=PLAN.engine,  # a trigger only: the command reads it from the config
     shell:
         "dgnbench score {wildcards.task} --group {params.group:q} --config {input.config:q}"
         " 2> >(tee {log:q} >&2)"

@@ -456,6 +456,30 @@ def component_files(folder: Path) -> list[Path]:
     )
 
 
+def core_files(folder: Path) -> list[Path]:
+    """The modules of this package that a component's code imports, and those that they import."""
+    package = Path(__file__).parent
+    found: set[Path] = set()
+    left = [file for file in component_files(folder) if file.suffix == ".py"]
+    while left:
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(left.pop().read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        for name in names:
+            parts = name.split(".")
+            if parts[0] != package.name or len(parts) == 1:
+                continue
+            place = package.joinpath(*parts[1:])
+            for file in (place.with_suffix(".py"), place / "__init__.py"):
+                if file.is_file() and file not in found:
+                    found.add(file)
+                    left.append(file)
+    return sorted(found)
+
+
 def functions_of(file: Path) -> dict[str, ast.FunctionDef]:
     """The plain functions of a component's file, read without importing it."""
     try:

@@ -196,7 +196,7 @@ def _score_group(
 
     families = list(plan.house.metrics_of(task).values())
     primary = all_tasks()[task].primary
-    return score_group(task, dataset, replicate, primary, families, group, methods)
+    return score_group(task, dataset, replicate, primary, families, group, methods, plan.engine)
 
 
 def collect(arguments: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from dgnbench.cards import (
     check_dataset_code,
     check_method_code,
     component_files,
+    core_files,
     env_files,
     environments,
     nearest,
@@ -36,6 +37,7 @@ from dgnbench.cards import (
 from dgnbench.contract import CONTROLS
 from dgnbench.environments import check_lock
 from dgnbench.fetching import LOCK, Settings
+from dgnbench.shared import Engine
 from dgnbench.storage import expanded
 from dgnbench.tasks import all_tasks
 
@@ -122,6 +124,18 @@ class Plan:
     def retries(self) -> dict[str, int]:
         """How often each status is tried again."""
         return {**RETRIES, **self.config.get("retries", {})}
+
+    @property
+    def engine(self) -> Engine:
+        """Whose implementation metrics of embeddings use."""
+        chosen: Engine = self.config.get("engine", "own")
+        return chosen
+
+    def code_of_metrics(self, task: str) -> list[Path]:
+        """What the runs of a task are scored with: its families' files and what they import of ours."""
+        folders = [family.folder for family in self.house.metrics_of(task).values()]
+        found = {f for folder in folders for f in (*component_files(folder), *core_files(folder))}
+        return sorted(found)
 
     @property
     def require_gpu(self) -> bool:

@@ -1,7 +1,7 @@
 """Scores: every metric of a task over all runs of one (task, dataset, replicate), in one process.
 
-Scoring together pays imports and compilation once (facts: ~77 CPU-seconds for scib-metrics). A run
-whose output, solution and metric code did not change keeps its ``scores.csv``, so one changed run
+Scoring together pays imports and compilation once (some 77 CPU-seconds for scib-metrics). A run whose
+output, solution, metric code and engine did not change keeps its ``scores.csv``, so one changed run
 never rescores the others.
 """
 
@@ -21,9 +21,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dgnbench.cards import MetricCard, MetricFamily, component_files
+from dgnbench.cards import MetricCard, MetricFamily, component_files, core_files
 from dgnbench.contract import NotApplicable
-from dgnbench.shared import Shared
+from dgnbench.shared import Engine, Shared
 from dgnbench.storage import read_matrix, read_parts, sha256, sha256_of_folder, whole
 
 LOG = logging.getLogger(__name__)
@@ -102,12 +102,19 @@ def evaluate(
 
 
 def score_key(
-    families: Sequence[MetricFamily], run: Mapping[str, Any], solution_sha256: str, primary: str
+    families: Sequence[MetricFamily],
+    run: Mapping[str, Any],
+    solution_sha256: str,
+    primary: str,
+    engine: Engine = "own",
 ) -> str:
-    """What a run's scores depend on: its output or status, the solution, the metrics' code."""
-    digest = hashlib.sha256()
+    """What a run's scores depend on: its output or status, the solution, the metrics' code, the engine.
+
+    Their code is the families' own and all of this package that it imports.
+    """
+    digest = hashlib.sha256(engine.encode())
     for family in families:
-        for file in component_files(family.folder):
+        for file in [*component_files(family.folder), *core_files(family.folder)]:
             digest.update(f"{file.name}:{sha256(file)};".encode())
     asked = [run["status"], run["reason"], run["output_sha256"], run["role"], solution_sha256]
     digest.update(json.dumps([*asked, primary]).encode())
@@ -123,6 +130,7 @@ def score(
     families: Sequence[MetricFamily],
     group: Path,
     methods: Sequence[str],
+    engine: Engine = "own",
 ) -> list[dict[str, Any]]:
     """Score all runs of a group.
 
@@ -138,6 +146,8 @@ def score(
         The group's folder: it holds ``solution/`` and a folder for every method.
     methods
         The methods to score, each with a ``run.json``.
+    engine
+        Whose implementation metrics of embeddings use.
 
     Returns
     -------
@@ -153,7 +163,7 @@ def score(
     for method in methods:
         folder = group / method
         run = json.loads((folder / "run.json").read_text())
-        key = score_key(families, run, solution_sha256, primary)
+        key = score_key(families, run, solution_sha256, primary, engine)
         kept = _kept_scores(folder / "scores.csv", key)
         if kept is not None:
             rows += kept
@@ -171,7 +181,7 @@ def score(
             else:
                 output = read_matrix(folder / "output.h5ad")
         made = []
-        shared = Shared(memo)
+        shared = Shared(memo, engine)
         for family in families:
             for metric in family.metrics.values():
                 value, status, reason, seconds = math.nan, run["status"], run["reason"], 0.0

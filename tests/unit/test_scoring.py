@@ -5,17 +5,21 @@ import math
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from dgnbench.cards import read_house
+from dgnbench.cards import core_files, read_house
 from dgnbench.contract import NotApplicable
-from dgnbench.scoring import evaluate, score
+from dgnbench.scoring import evaluate, score, score_key
 from dgnbench.shared import Shared
 from dgnbench.storage import sha256, write_json, write_matrix
 from tests.conftest import ROOT
 
+METRIC = SimpleNamespace(
+    **dict.fromkeys(read_house().metrics["integration"].metrics, lambda *_: 0.0)
+)
 FAMILIES = list(read_house().metrics_of("denoising").values())
 
 
@@ -58,6 +62,39 @@ def test_one_changed_output_is_scored_again_alone(group):
     assert (group / "a" / "scores.csv").stat().st_mtime_ns == before
     assert values(first, "a") == values(second, "a")
     assert values(first, "b") != values(second, "b")
+
+
+def test_another_engine_or_a_change_of_core_code_that_metrics_use_is_another_key(monkeypatch):
+    from dgnbench import cards, scoring
+
+    families = [read_house().metrics["integration"]]
+    run = {"status": "ok", "reason": "", "output_sha256": "x", "role": "method"}
+    keys = [score_key(families, run, "s", "total", engine) for engine in ("own", "scib_metrics")]
+    used = {str(f.relative_to(cards.__file__[:-9])) for f in core_files(families[0].folder)}
+    assert {"embedding/compiled.py", "compiling.py", "transforms.py"} <= used
+    assert not used & {"cli.py", "scoring.py", "nn/kernels.py"}
+    real = scoring.sha256
+    monkeypatch.setattr(
+        scoring, "sha256", lambda f: "changed" if f.name == "compiled.py" else real(f)
+    )
+    keys.append(score_key(families, run, "s", "total"))
+    assert len(set(keys)) == 3
+
+
+def test_the_engine_of_the_config_reaches_the_metrics(monkeypatch, tmp_path):
+    from dgnbench import cli, scoring
+    from dgnbench.plan import make_plan
+
+    config = {"benchmark": "b", "tasks": ["integration"], "datasets": {"simulated_batches": None}}
+    plan = make_plan({**config, "methods": ["pca"], "engine": "scib_metrics"})
+    seen = []
+    monkeypatch.setattr(scoring, "load_metrics", lambda family: METRIC)
+    monkeypatch.setattr(scoring, "read_parts", lambda folder: {})
+    METRIC.total = lambda solution, output, shared: seen.append(shared.engine) or 0.0
+    (tmp_path / "solution").mkdir()
+    _run(tmp_path, "pca", np.ones((3, 2), dtype=np.float32))
+    cli._score_group(plan, "integration", "simulated_batches", 0, tmp_path, ["pca"])
+    assert seen == ["scib_metrics"]
 
 
 def test_an_output_that_was_changed_behind_our_back_is_no_score(group):
