@@ -83,6 +83,7 @@ def made_up(
             "primary": True,
             "uses_labels": labels[m],
             "seconds": 1.0,
+            "note": "",
         }
     )
     if initialisations > 1:

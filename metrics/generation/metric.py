@@ -4,12 +4,14 @@ import numpy as np
 from scipy import sparse
 
 from dgnbench import NotApplicable
+from dgnbench.contract import Estimate
 from dgnbench.correlation import FLAT
 from dgnbench.transforms import log1p_cp10k, principal_components
 
 N_COMPONENTS = 30
 N_VARIABLE = 100  # genes whose correlations are compared
 KERNEL_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the median squared distance of real cells
+LARGEST = 10_000  # cells on either side whose distances are all taken; of more, so many at random
 NEIGHBOURS = 15  # real training cells that vote for the type of a generated one
 N_SHUFFLES = 3  # of the cells into folds
 N_HALVINGS = 20
@@ -34,47 +36,91 @@ def _pca(solution, shared):
 
 def _real(solution, shared, name="truth"):
     def project():
-        return _pca(solution, shared).transform(_dense(log1p_cp10k(solution[name].X)))
+        return _pca(solution, shared).transform(log1p_cp10k(solution[name].X))
 
     return shared.per_solution(f"pca of {name}", project)
 
 
 def _made(solution, output, shared):
-    return shared.per_run(
-        "pca", lambda: _pca(solution, shared).transform(_dense(log1p_cp10k(output)))
-    )
+    return shared.per_run("pca", lambda: _pca(solution, shared).transform(log1p_cp10k(output)))
 
 
-def _mean_distance(x, y, *, same=False):
-    """Mean Euclidean distance between the rows of x and y; without the diagonal if they are one."""
+def _distance(x, y):
     from scipy.spatial.distance import cdist
 
-    total = sum(cdist(x[i : i + 1000], y).sum() for i in range(0, len(x), 1000))
-    return total / (len(x) * (len(y) - 1 if same else len(y)))
+    return cdist(x, y)
+
+
+def _means(kernel, x, y):
+    """Means of `kernel` from every row of x to those of y, and the other way.
+
+    O(rows of x * rows of y) time, a thousand rows at a time.
+    """
+    of_x, of_y = np.zeros(len(x)), np.zeros(len(y))
+    for i in range(0, len(x), 1000):
+        block = kernel(x[i : i + 1000], y)
+        of_x[i : i + 1000] = block.mean(axis=1)
+        of_y += block.sum(axis=0) / len(x)
+    return of_x, of_y
+
+
+def _means_within(kernel, x):
+    """As `_means` to the other rows of x."""
+    own = float(kernel(x[:1], x[:1])[0, 0])
+    return (len(x) * _means(kernel, x, x)[0] - own) / (len(x) - 1)
+
+
+def _some(x):
+    """At most `LARGEST` rows, drawn at random whatever their order."""
+    if len(x) <= LARGEST:
+        return x
+    drawn = np.random.default_rng(0).choice(len(x), LARGEST, replace=False)
+    return _in_own_order(x)[drawn]
+
+
+def _two_samples(kernel, real, made, within):
+    """2·E k(X, Y) − E k(X, X′) − E k(Y, Y′) without the diagonals, an `Estimate` where cells are drawn.
+
+    Its standard error is that of a U-statistic (Hoeffding 1948, 10.1214/aoms/1177730196): from the variance
+    over cells of their own means, less the share of the cells that was drawn.
+    """
+    (of_made, of_real), within_made = (
+        _means(kernel, made[0], real[0]),
+        _means_within(kernel, made[0]),
+    )
+    value = 2 * of_made.mean() - within.mean() - within_made.mean()
+    used, cells = len(real[0]) + len(made[0]), len(real[1]) + len(made[1])
+    if used == cells:
+        return value
+    sides = ((of_made - within_made, made), (of_real - within, real))
+    error = sum(4 * h.var() / len(h) * (1 - len(h) / len(whole)) for h, (_, whole) in sides) ** 0.5
+    return Estimate(value, error, used, cells)
+
+
+def _sides(solution, output, shared):
+    """What is used, and all, of the real and of the generated cells."""
+    real, made = _real(solution, shared), _made(solution, output, shared)
+    return (shared.per_solution("some", lambda: _some(real)), real), (_some(made), made)
 
 
 def energy_distance(solution, output, shared):
-    real, made = _real(solution, shared), _made(solution, output, shared)
-    within = shared.per_solution("energy", lambda: _mean_distance(real, real, same=True))
-    return 2 * _mean_distance(made, real) - within - _mean_distance(made, made, same=True)
+    real, made = _sides(solution, output, shared)
+    within = shared.per_solution("energy", lambda: _means_within(_distance, real[0]))
+    return _two_samples(_distance, real, made, within)
 
 
 def mmd(solution, output, shared):
     from scipy.spatial.distance import cdist, pdist
 
-    real, made = _real(solution, shared), _made(solution, output, shared)
-    median = shared.per_solution("median", lambda: np.median(pdist(real[:2000], "sqeuclidean")))
+    real, made = _sides(solution, output, shared)
+    median = shared.per_solution("median", lambda: np.median(pdist(real[1][:2000], "sqeuclidean")))
 
-    def mean_kernel(x, y, same=False):
-        total = 0.0
-        for i in range(0, len(x), 1000):
-            d = cdist(x[i : i + 1000], y, "sqeuclidean")
-            total += sum(np.exp(-d / (width * median)).sum() for width in KERNEL_WIDTHS)
-        total /= len(KERNEL_WIDTHS)
-        return (total - len(x)) / (len(x) * (len(x) - 1)) if same else total / (len(x) * len(y))
+    def unlikeness(x, y):
+        d = cdist(x, y, "sqeuclidean")
+        return -sum(np.exp(-d / (width * median)) for width in KERNEL_WIDTHS) / len(KERNEL_WIDTHS)
 
-    within = shared.per_solution("mmd", lambda: mean_kernel(real, real, same=True))
-    return within + mean_kernel(made, made, same=True) - 2 * mean_kernel(made, real)
+    within = shared.per_solution("mmd", lambda: _means_within(unlikeness, real[0]))
+    return _two_samples(unlikeness, real, made, within)
 
 
 def _in_own_order(log_values):
@@ -125,19 +171,36 @@ def _concordance(x, y):
     return 2 * covariance / spread if spread > 0 else 1.0
 
 
+def _moments(counts):
+    """Mean, variance and share of zeros of every gene, without a dense copy of sparse counts."""
+    if not sparse.issparse(counts):
+        counts = np.asarray(counts, dtype=np.float64)
+        return counts.mean(axis=0), counts.var(axis=0), (counts == 0).mean(axis=0)
+    counts = sparse.csr_matrix(counts, dtype=np.float64)
+    mean = np.asarray(counts.mean(axis=0)).ravel()
+    squares = np.asarray(counts.multiply(counts).mean(axis=0)).ravel()
+    zeros = 1 - np.bincount(counts.indices[counts.data != 0], minlength=len(mean)) / counts.shape[0]
+    return mean, np.maximum(squares - mean**2, 0), zeros
+
+
+def _both_moments(solution, output, shared):
+    real = shared.per_solution("moments", lambda: _moments(solution["truth"].X))
+    made = shared.per_run("moments", lambda: _moments(output))
+    return list(zip(real, made, strict=True))
+
+
 def mean_agreement(solution, output, shared):
-    real, made = _dense(solution["truth"].X), _dense(output)
-    return _concordance(np.log1p(real.mean(axis=0)), np.log1p(made.mean(axis=0)))
+    real, made = _both_moments(solution, output, shared)[0]
+    return _concordance(np.log1p(real), np.log1p(made))
 
 
 def variance_agreement(solution, output, shared):
-    real, made = _dense(solution["truth"].X), _dense(output)
-    return _concordance(np.log1p(real.var(axis=0)), np.log1p(made.var(axis=0)))
+    real, made = _both_moments(solution, output, shared)[1]
+    return _concordance(np.log1p(real), np.log1p(made))
 
 
 def zero_fraction_agreement(solution, output, shared):
-    real, made = _dense(solution["truth"].X), _dense(output)
-    return _concordance((real == 0).mean(axis=0), (made == 0).mean(axis=0))
+    return _concordance(*_both_moments(solution, output, shared)[2])
 
 
 def _correlations(log_values):

@@ -26,6 +26,7 @@ RUN_COLUMNS = (
 SCORE_COLUMNS = (
     "task", "dataset", "replicate", "method", "role", "metric", "group", "value", "scaled",
     "status", "reason", "direction", "primary", "uses_labels", "seconds",
+    "note",
 )  # fmt: skip
 
 
@@ -74,7 +75,8 @@ def collect(
             )
     table = pd.concat(scores, ignore_index=True)
     table["scaled"] = scaled(table)
-    table["reason"] = table["reason"].fillna("")
+    for column in ("reason", "note"):
+        table[column] = table[column].fillna("")
     results.mkdir(parents=True, exist_ok=True)
     with whole(results / "runs.csv") as partial:
         pd.DataFrame(runs, columns=list(RUN_COLUMNS)).to_csv(partial, index=False)
@@ -167,7 +169,13 @@ def _missing_scores(plan: Plan, group: Group, folder: Path, reason: str) -> pd.D
                 **{"method": run.method, "role": plan.method(run.method).role},
                 **{"uses_labels": plan.method(run.method).uses_labels},
                 **described(metric, all_tasks()[task].primary),
-                **{"value": float("nan"), "status": "failed", "reason": reason, "seconds": 0.0},
+                **{
+                    "value": float("nan"),
+                    "status": "failed",
+                    "reason": reason,
+                    "note": "",
+                    "seconds": 0.0,
+                },
             }
             for run in plan.runs_of(*group)
             if not _scored(folder, run)

@@ -40,6 +40,18 @@ class Declined(Exception):
     """Raised by a method whose assumptions the data do not meet (not a failure)."""
 
 
+class Estimate(float):
+    """A score from a sample of the cells; `note` says how many, and its standard error."""
+
+    note: str
+
+    def __new__(cls, value: float, error: float, used: int, cells: int) -> Estimate:
+        """From `used` of `cells` cells, with a standard error on the scale of the score."""
+        made = super().__new__(cls, value)
+        made.note = f"{used:,} of {cells:,} cells, standard error {error:.2g}"
+        return made
+
+
 class NotApplicable(Exception):
     """Raised by a metric that has no meaning on this dataset (no noiseless mean, say)."""
 

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from dgnbench.cards import MetricCard, MetricFamily, component_files, core_files
-from dgnbench.contract import NotApplicable
+from dgnbench.contract import Estimate, NotApplicable
 from dgnbench.shared import Engine, Shared
 from dgnbench.storage import read_matrix, read_parts, sha256, sha256_of_folder, whole
 
@@ -42,6 +42,7 @@ COLUMNS = (
     "value",
     "status",
     "reason",
+    "note",
     "seconds",
     "score_key",
 )
@@ -88,9 +89,13 @@ def load_metrics(family: MetricFamily) -> ModuleType:
 def evaluate(
     function: Callable[..., float], solution: Any, output: Any, shared: Shared
 ) -> tuple[float, str, str]:
-    """Value, status and reason of one metric; whatever it raises becomes a status."""
+    """Value, status and reason of one metric; whatever it raises becomes a status.
+
+    The value stays an `Estimate` if the metric gave one.
+    """
     try:
-        value = float(function(solution, output, shared))
+        value = function(solution, output, shared)
+        value = value if isinstance(value, Estimate) else float(value)
     except NotApplicable as reason:
         return math.nan, "not_applicable", str(reason)
     except Exception as error:  # a metric's fault sinks its own row only
@@ -195,9 +200,10 @@ def score(
                         **{"method": method, "role": run["role"]},
                         **{"uses_labels": run["uses_labels"]},
                         **described(metric, primary),
-                        "value": "" if math.isnan(value) else repr(value),
+                        "value": "" if math.isnan(value) else repr(float(value)),
                         "status": status,
                         "reason": reason,
+                        "note": getattr(value, "note", ""),
                         "seconds": round(seconds, 3),
                         "score_key": key,
                     }

@@ -41,10 +41,12 @@ def copied(solution):
 def test_energy_distance_is_scipy_s_in_one_dimension():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 1)), rng.normal(0.7, 1.5, size=(60, 1))
-    mean = METRICS._mean_distance
     # SciPy keeps the zero distances of each point to itself; ours leaves them out.
     theirs = stats.energy_distance(x.ravel(), y.ravel()) ** 2
-    ours = 2 * mean(x, y) - mean(x, x, same=True) * 39 / 40 - mean(y, y, same=True) * 59 / 60
+    within = [METRICS._means_within(METRICS._distance, z).mean() for z in (x, y)]
+    of_x, of_y = METRICS._means(METRICS._distance, x, y)
+    assert of_x.mean() == pytest.approx(of_y.mean())
+    ours = 2 * of_x.mean() - within[0] * 39 / 40 - within[1] * 59 / 60
     assert ours == pytest.approx(theirs, rel=1e-9)
 
 
@@ -70,6 +72,24 @@ def test_energy_distance_and_mmd_are_their_double_sums(solution, copied):
         total -= 2 * rbf_kernel(made, real, gamma=gamma).mean()
     expected = total / len(METRICS.KERNEL_WIDTHS)
     assert score("mmd", solution, copied) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", ["energy_distance", "mmd"])
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_a_sample_of_cells_tells_its_error_and_lies_within_it(name, seed, shift, monkeypatch):
+    rng = np.random.default_rng(seed)
+    real, made = rng.normal(size=(1500, 5)), rng.normal(shift, 1, size=(1300, 5))
+    for side, cells in (("_real", real), ("_made", made)):
+        monkeypatch.setattr(METRICS, side, lambda *_, cells=cells: cells)
+    exact = getattr(METRICS, name)({}, None, Shared())
+    assert not hasattr(exact, "note")
+    monkeypatch.setattr(METRICS, "LARGEST", 400)
+    found = getattr(METRICS, name)({}, None, Shared())
+    assert found.note.startswith("800 of 2,800 cells, standard error ")
+    error = float(found.note.split()[-1])
+    assert 0 < abs(found - exact) < 4 * error
+    assert error < (0.3 if name == "energy_distance" else 0.1)
 
 
 @pytest.mark.parametrize("name", list(FAMILY.metrics))

@@ -8,10 +8,11 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dgnbench.cards import core_files, read_house
-from dgnbench.contract import NotApplicable
+from dgnbench.contract import Estimate, NotApplicable
 from dgnbench.scoring import evaluate, score, score_key
 from dgnbench.shared import Shared
 from dgnbench.storage import sha256, write_json, write_matrix
@@ -95,6 +96,26 @@ def test_the_engine_of_the_config_reaches_the_metrics(monkeypatch, tmp_path):
     _run(tmp_path, "pca", np.ones((3, 2), dtype=np.float32))
     cli._score_group(plan, "integration", "simulated_batches", 0, tmp_path, ["pca"])
     assert seen == ["scib_metrics"]
+
+
+def test_what_a_sampled_score_says_of_itself_stands_in_its_row(monkeypatch, tmp_path):
+    from dgnbench import scoring
+
+    sampled = SimpleNamespace(
+        **{**METRIC.__dict__, "bras": lambda *_: Estimate(0.5, 0.003, 20, 50)}
+    )
+    monkeypatch.setattr(scoring, "load_metrics", lambda family: sampled)
+    monkeypatch.setattr(scoring, "read_parts", lambda folder: {})
+    (tmp_path / "solution").mkdir()
+    _run(tmp_path, "pca", np.ones((3, 2), dtype=np.float32))
+    families = [read_house().metrics["integration"]]
+    score("integration", "d", 0, "total", families, tmp_path, ["pca"])
+    table = pd.read_csv(tmp_path / "pca" / "scores.csv").set_index("metric")
+    assert table.loc["bras", ["value", "note"]].tolist() == [
+        0.5,
+        "20 of 50 cells, standard error 0.003",
+    ]
+    assert table["note"].notna().sum() == 1
 
 
 def test_an_output_that_was_changed_behind_our_back_is_no_score(group):

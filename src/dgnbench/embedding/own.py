@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dgnbench.contract import Estimate
 from dgnbench.embedding import clusters, graph, mixing, silhouettes, variance
 from dgnbench.embedding.neighbours import Neighbours
 
@@ -16,8 +17,11 @@ from dgnbench.embedding.neighbours import Neighbours
 def of_labels(x: Any, labels: Any, batch: Any) -> dict[str, float]:
     """`silhouette_label` and `isolated_labels`, from one pass over the pairs of cells."""
     found = silhouettes.by_label(x, labels)
+    score, error = silhouettes.label_score(found, labels)
+    if len(found.cells) < len(x):
+        score = Estimate(score, error, len(found.cells), len(x))
     return {
-        "silhouette_label": silhouettes.label_score(found, labels)[0],
+        "silhouette_label": score,
         "isolated_labels": silhouettes.isolated_score(found, labels, batch),
     }
 
