@@ -1,42 +1,18 @@
 """scVI (Lopez et al. 2018), wrapped from scvi-tools."""
 
-import logging
-
 import numpy as np
 import scvi
-import torch
-from lightning.pytorch.callbacks import LambdaCallback
 
 from dgnbench import progress
-
-for name in ("scvi", "lightning", "lightning.pytorch"):
-    logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _mind_the_budget(trainer, _):
-    trainer.should_stop |= progress.time_is_up()
+from dgnbench.nn.scvi_tools import start, train
 
 
 def _train(counts, *, seed, max_epochs, batch_size, learning_rate, **params):
-    scvi.settings.seed = seed
+    start(seed)
     batch_key = "batch" if "batch" in counts.obs else None
     scvi.model.SCVI.setup_anndata(counts, batch_key=batch_key)
     model = scvi.model.SCVI(counts, **params)
-    progress.parameters(sum(p.numel() for p in model.module.parameters()))
-    model.train(
-        max_epochs=max_epochs,
-        batch_size=batch_size,
-        accelerator="gpu" if torch.cuda.is_available() else "cpu",
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[LambdaCallback(on_train_epoch_end=_mind_the_budget)],
-        plan_kwargs={"lr": learning_rate},
-    )
-    columns = ("elbo_train", "reconstruction_loss_train", "kl_local_train", "elbo_validation")
-    curves = {name: model.history[name].iloc[:, 0] for name in columns if name in model.history}
-    for epoch in range(len(curves["elbo_train"])):
-        progress.log(epoch, **{name: curve.get(epoch, np.nan) for name, curve in curves.items()})
+    train(model, max_epochs=max_epochs, batch_size=batch_size, plan_kwargs={"lr": learning_rate})
     return model
 
 

@@ -1,0 +1,51 @@
+"""What every model wrapped from scvi-tools needs around its own call."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+
+from dgnbench import progress
+
+CURVES = ("elbo_train", "reconstruction_loss_train", "kl_local_train", "elbo_validation")
+
+
+def start(seed: int) -> None:
+    """Seed scvi-tools and everything below it, and keep its notices out of the log."""
+    import scvi
+
+    scvi.settings.seed = seed
+    for name in ("scvi", "lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def train(model: Any, **options: Any) -> None:
+    """``model.train(**options)`` on a GPU if there is one, within the budget, its curves in the history.
+
+    Parameters
+    ----------
+    model
+        A model of scvi-tools (``scvi.model.SCVI`` and its like).
+    **options
+        What its `train` takes.
+    """
+    from lightning.pytorch.callbacks import LambdaCallback
+
+    def mind_the_budget(trainer: Any, _: Any) -> None:
+        trainer.should_stop |= progress.time_is_up()
+
+    progress.parameters(sum(p.numel() for p in model.module.parameters()))
+    model.train(
+        accelerator="gpu" if torch.cuda.is_available() else "cpu",
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[LambdaCallback(on_train_epoch_end=mind_the_budget)],
+        **options,
+    )
+    curves = {name: model.history[name].iloc[:, 0] for name in CURVES if name in model.history}
+    for epoch in range(len(curves["elbo_train"])):
+        progress.log(epoch, **{name: curve.get(epoch, np.nan) for name, curve in curves.items()})
