@@ -1,5 +1,6 @@
 """What every model wrapped from scvi-tools needs around its own call."""
 
+# mypy: disable-error-code="import-untyped"
 from __future__ import annotations
 
 import logging
