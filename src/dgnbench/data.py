@@ -34,6 +34,9 @@ PLACES = {
     "spatial": ("obsm", "spatial"),  # cells x 2 or 3, in the units of the source
     "gene_sets": ("varm", "gene_sets"),  # genes x sets, 0/1, sparse; their names in uns
     "programmes": ("obsm", "programmes"),  # cells x sets of gene_sets: true activities
+    "shared_factors": ("obsm", "shared_factors"),  # cells x factors that drive both modalities
+    "private_factors": ("obsm", "private_factors"),  # cells x factors that drive the RNA only
+    "second_private_factors": ("obsm", "second_private_factors"),  # the same, second modality
     "mean": ("layers", "mean"),  # the noiseless mean
     "mean_without_batch": ("layers", "mean_without_batch"),  # the same, all cells in one batch
 }

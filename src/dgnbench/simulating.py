@@ -11,6 +11,7 @@ PBMC CITE-seq 5k + 10k, ECCITE-seq (Mimitou 2019; no types), PBMC 68k, SNARE-seq
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +72,73 @@ def inverse_dispersions(rng: np.random.Generator, mean: FloatArray) -> FloatArra
 def negative_binomial(rng: np.random.Generator, mean: FloatArray, theta: Any) -> Any:
     """Integer counts around `mean`, by a gamma and a Poisson draw."""
     return rng.poisson(rng.gamma(theta, mean / theta))
+
+
+TYPE_SHARES = np.array([0.35, 0.25, 0.2, 0.15, 0.05])  # of cells of two modalities
+BATCH_SHARES = np.array([0.4, 0.35, 0.25])
+
+
+@dataclass(frozen=True)
+class PairedCells:
+    """Cells of which two modalities are measured, and what drives each.
+
+    Parameters
+    ----------
+    types, batches
+        Numbers, (cells,).
+    shared
+        Factors of both modalities, (cells, factors): a mean of the type and a state of the cell.
+    private
+        Factors of each modality alone, two of (cells, factors); independent of all else.
+    """
+
+    types: np.ndarray[Any, Any]
+    batches: np.ndarray[Any, Any]
+    shared: FloatArray
+    private: tuple[FloatArray, FloatArray]
+
+    def obs(self) -> dict[str, Any]:
+        """Columns of cells: batch and cell type."""
+        return {"batch": named("batch", self.batches), "cell_type": named("type", self.types)}
+
+    def keep_factors(self, rna: AnnData) -> None:
+        """Write the true factors into `obsm`, under their names in the standard form."""
+        rna.obsm["shared_factors"] = self.shared.astype(np.float32)
+        rna.obsm["private_factors"] = self.private[0].astype(np.float32)
+        rna.obsm["second_private_factors"] = self.private[1].astype(np.float32)
+
+
+def paired_cells(
+    rng: np.random.Generator, n_cells: int, n_shared: int, n_private: int
+) -> PairedCells:
+    """Cells with `n_shared` factors of both modalities and `n_private` of each alone.
+
+    All factors have mean 0 and variance 1. Half of a shared factor's variance is between cell types.
+    """
+    types = rng.choice(len(TYPE_SHARES), n_cells, p=TYPE_SHARES)
+    batches = rng.choice(len(BATCH_SHARES), n_cells, p=BATCH_SHARES)
+    centres = rng.normal(size=(len(TYPE_SHARES), n_shared))
+    centres -= TYPE_SHARES @ centres
+    centres /= np.sqrt(TYPE_SHARES @ centres**2)
+    state = rng.normal(size=(n_cells, n_shared))
+    first, second = rng.normal(size=(2, n_cells, n_private))
+    return PairedCells(types, batches, (centres[types] + state) / np.sqrt(2), (first, second))
+
+
+def log_rates(
+    rng: np.random.Generator, cells: PairedCells, modality: int, base: FloatArray, strength: float
+) -> FloatArray:
+    """Log-rates (cells, features) of a modality, 0 or 1, around `base` (features,).
+
+    Loadings are normal, half of them zero, with the standard deviation `strength`; every batch shifts
+    every feature.
+    """
+    factors = np.hstack([cells.shared, cells.private[modality]])
+    shape = (factors.shape[1], len(base))
+    loadings = rng.normal(0, strength, shape) * (rng.random(shape) < 0.5)
+    shift = rng.normal(0, 0.2, (len(BATCH_SHARES), len(base)))
+    rates: FloatArray = base + factors @ loadings + shift[cells.batches]
+    return rates
 
 
 def named(word: str, numbers: Sequence[int] | np.ndarray[Any, Any]) -> pd.Categorical[str]:

@@ -537,3 +537,66 @@ def test_the_number_of_branches_is_a_parameter():
 def test_parameters_that_make_no_sense_are_refused(name, wrong, message):
     with pytest.raises(data.DataError, match=f"dataset {name}: .*{message}"):
         load(name, **wrong)
+
+
+# Two modalities with known factors
+
+PAIRED = [name for name in SIMULATORS if "shared_factors" in HOUSE.datasets[name].has]
+
+
+@pytest.fixture(scope="module", params=PAIRED)
+def paired(request):
+    """The factors, and the components of each modality's log counts."""
+    loaded = load(request.param)
+    components = []
+    for cells in loaded.mod.values():
+        x = log1p_cp10k(cells.X).toarray()
+        components.append(principal_components(x, 15, seed=0).transform(x))
+    return loaded["rna"].obsm, components
+
+
+def predicted(x, factors):
+    """Share of the variance of each factor that a linear regression finds in cells it did not see."""
+    from sklearn.linear_model import LinearRegression
+    from sklearn.metrics import r2_score
+
+    half = len(x) // 2
+    found = LinearRegression().fit(x[:half], factors[:half]).predict(x[half:])
+    return r2_score(factors[half:], found, multioutput="raw_values")
+
+
+def test_both_modalities_tell_the_shared_factors_and_only_its_own_the_private_ones(paired):
+    factors, (first, second) = paired
+    assert predicted(first, factors["shared_factors"]).min() > 0.5
+    assert predicted(second, factors["shared_factors"]).min() > 0.5
+    for name, own, other in (
+        ("private_factors", first, second),
+        ("second_private_factors", second, first),
+    ):
+        assert predicted(own, factors[name]).min() > 0.5
+        assert predicted(other, factors[name]).max() < 0.05
+
+
+def test_factors_are_standardised_and_a_type_explains_half_of_a_shared_one():
+    from dgnbench.simulating import paired_cells
+
+    cells = paired_cells(np.random.default_rng(0), 20_000, 5, 3)
+    every = np.hstack([cells.shared, *cells.private])
+    np.testing.assert_allclose(every.mean(axis=0), 0, atol=0.04)
+    np.testing.assert_allclose(every.var(axis=0), 1, atol=0.05)
+    off = np.corrcoef(np.hstack([cells.shared, *cells.private]).T)[5:, :]
+    np.testing.assert_allclose(off - np.eye(11)[5:], 0, atol=0.04)
+    within = np.mean([cells.shared[cells.types == t].var(axis=0) for t in range(5)], axis=0)
+    np.testing.assert_allclose(within, 0.5, atol=0.05)
+
+
+def test_canonical_correlation_finds_as_many_axes_as_there_are_shared_factors(paired):
+    """Singular values of the whitened cross-covariance: five that stand out, then noise."""
+    factors, components = paired
+    n = len(components[0])
+    white = [np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[0] for x in components]
+    strength = np.linalg.svd(white[0].T @ white[1], compute_uv=False)
+    n_shared = factors["shared_factors"].shape[1]
+    assert strength[n_shared - 1] > 0.5
+    # Batches shift both modalities: two more axes may be common. What is left is chance, ~ sqrt(30 / n).
+    assert strength[n_shared + 2] < 2 * np.sqrt(30 / n)
