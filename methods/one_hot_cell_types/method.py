@@ -7,3 +7,7 @@ def integration(counts, *, seed, solution, jitter):
     codes = solution["truth"].obs["cell_type"].cat.codes.to_numpy()
     one_hot = np.eye(codes.max() + 1)[codes]
     return one_hot + np.random.default_rng(seed).normal(0, jitter, one_hot.shape)
+
+
+def joint_embedding(source, target, *, seed, solution, jitter):
+    return integration(source, seed=seed, solution=solution, jitter=jitter)

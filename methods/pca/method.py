@@ -1,8 +1,10 @@
 """PCA, the baseline that every deep embedding must beat."""
 
 import numpy as np
+from scipy import sparse
 
 from dgnbench.transforms import (
+    clr_per_cell,
     inverse_dispersion,
     library_size,
     log1p_cp10k,
@@ -10,11 +12,25 @@ from dgnbench.transforms import (
 )
 
 
-def integration(counts, *, seed, n_latent, rank, n_factors):
-    x = log1p_cp10k(counts.X).toarray()
+def _scores(x, n_latent, seed):
     # Every gene counts alike; 10 standard deviations is scanpy's and Seurat's usual cut.
     z = np.minimum((x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-12), 10)
     return principal_components(z, n_latent, seed).transform(z)
+
+
+def integration(counts, *, seed, n_latent, rank, n_factors):
+    return _scores(log1p_cp10k(counts.X).toarray(), n_latent, seed)
+
+
+def joint_embedding(source, target, *, seed, n_latent, rank, n_factors):
+    """Components of each modality side by side, the first of each at the same scale."""
+    sides = []
+    for part in (source, target):
+        normalise = clr_per_cell if part.uns["modality"] == "protein" else log1p_cp10k
+        x = normalise(part.X)
+        scores = _scores(x.toarray() if sparse.issparse(x) else x, n_latent, seed)
+        sides.append(scores / np.maximum(scores[:, 0].std(), 1e-12))
+    return np.hstack(sides)
 
 
 def denoising(counts, *, seed, n_latent, rank, n_factors):

@@ -1,5 +1,8 @@
 """Ceiling: the hidden values themselves."""
 
+import numpy as np
+from scipy import sparse
+
 
 def denoising(counts, *, seed, solution):
     truth = solution["truth"]
@@ -8,3 +11,9 @@ def denoising(counts, *, seed, solution):
 
 def modality_prediction(train_source, train_target, test_source, *, seed, solution):
     return solution["truth"].X
+
+
+def modality_matching(train_source, train_target, test_source, test_target, *, seed, solution):
+    partner = solution["truth"].obs["match"].to_numpy()
+    n = len(partner)
+    return sparse.csr_matrix((np.ones(n), (np.arange(n), partner)), shape=(n, n))

@@ -29,6 +29,7 @@ STATUSES: tuple[Status, ...] = (
 Role = Literal["method", "baseline", "floor", "ceiling"]
 CONTROLS: tuple[Role, ...] = ("floor", "ceiling")
 
+ROW_SUM_TOLERANCE = 1e-4  # of the row sums of a matching in float32
 RANK_TOLERANCE = 1e-6  # second singular value over the first; below it an embedding is a line
 
 
@@ -67,23 +68,30 @@ class Slot:
     Parameters
     ----------
     kind
-        `embedding` (columns are free, up to `max_columns`), `prediction` (columns are features)
-        or `counts` (non-negative integers).
+        `embedding` (columns are free, up to `max_columns`), `prediction` (columns are features),
+        `counts` (non-negative integers) or `matching` (weights of the cells of another part).
     rows
         The part whose cells are the rows, as ``"<part>.obs"``.
     columns
-        The part whose features are the columns, as ``"<part>.var"``; None for an embedding.
+        The part whose features are the columns, as ``"<part>.var"``, or whose cells are, as
+        ``"<part>.obs"``; None for an embedding.
     nonnegative
         Whether a negative value is an error.
     max_columns
         For an embedding: the largest number of dimensions.
+    row_sum
+        For a matching: what the values of every row must add up to.
+    max_nonzeros
+        For a matching: the most non-zero values in a row.
     """
 
-    kind: Literal["embedding", "prediction", "counts"]
+    kind: Literal["embedding", "prediction", "counts", "matching"]
     rows: str
     columns: str | None = None
     nonnegative: bool = False
     max_columns: int = 100
+    row_sum: float | None = None
+    max_nonzeros: int | None = None
 
 
 @dataclass(frozen=True)
@@ -145,13 +153,15 @@ def check_output(task: Task, problem: Mapping[str, AnnData], output: Any) -> Any
 
     Returns
     -------
-    A float32 ndarray, or CSR matrix where a sparse matrix was given, of the slot's shape.
+    A float32 ndarray, or CSR matrix where a sparse matrix was given, of the slot's shape; a matching
+    is always CSR, without stored zeros.
 
     Raises
     ------
     ContractError
-        Wrong type, shape or sign, values that are not finite, counts that are not integers, or a
-        degenerate embedding (constant, or on one line), which metrics would score as if it were good.
+        Wrong type, shape or sign, values that are not finite, counts that are not integers, rows of a
+        matching with a wrong sum or too many values, or a degenerate embedding (constant, or on one
+        line), which metrics would score as if it were good.
     """
     import numpy as np
     from scipy import sparse
@@ -209,7 +219,34 @@ def check_output(task: Task, problem: Mapping[str, AnnData], output: Any) -> Any
         raise ContractError(f"{where}: values too large for float32")
     if slot.kind == "embedding":
         _check_rank(matrix.toarray() if sparse.issparse(matrix) else matrix, where)
+    if slot.kind == "matching":
+        return _check_rows(matrix, slot, where)
     return matrix
+
+
+def _check_rows(matrix: Any, slot: Slot, where: str) -> Any:
+    import numpy as np
+    from scipy import sparse
+
+    weights = sparse.csr_matrix(matrix)
+    weights.sum_duplicates()
+    weights.eliminate_zeros()
+    most = int(np.diff(weights.indptr).max(initial=0))
+    if slot.max_nonzeros is not None and most > slot.max_nonzeros:
+        raise ContractError(
+            f"{where}: wanted at most {slot.max_nonzeros} non-zero values a row, got a row with {most}; "
+            "keep the largest of every row and divide by their sum"
+        )
+    if slot.row_sum is not None:
+        sums = np.asarray(weights.sum(axis=1, dtype=np.float64)).ravel()
+        wrong = np.abs(sums - slot.row_sum) > ROW_SUM_TOLERANCE
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ContractError(
+                f"{where}: wanted rows that sum to {slot.row_sum:g}, got {int(wrong.sum())} others "
+                f"(row {row} sums to {sums[row]:.6g}); divide every row by its sum"
+            )
+    return weights
 
 
 def _check_rank(embedding: Any, where: str) -> None:

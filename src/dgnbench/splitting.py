@@ -13,6 +13,8 @@ from scipy import sparse
 if TYPE_CHECKING:
     from anndata import AnnData
 
+TEST_FRACTION = 0.2  # of the cells, where there is one batch only
+
 
 def batches(data: AnnData) -> Any:
     """The batch of every cell under neutral names (``b0``, ``b1``, …), or None without batches.
@@ -87,6 +89,18 @@ def rows_of(column: Any, rows: Any) -> Any:
 def seen_genes(counts: Any) -> Any:
     """The indices of the genes with a count in these (training) cells: no method can learn others."""
     return np.flatnonzero(np.asarray(counts.sum(axis=0)).ravel() > 0)
+
+
+def test_cells(batch: Any, order: Any, seed: int) -> Any:
+    """Which cells of `order` are test cells of a task that splits by batch, a boolean mask.
+
+    The cells of one batch, which the seed chooses, so that it is unseen as in use; where there are no
+    two batches, the first `TEST_FRACTION` of the order.
+    """
+    levels = [] if batch is None else sorted(batch.unique())
+    if len(levels) > 1:
+        return np.asarray(batch)[order] == levels[seed % len(levels)]
+    return np.arange(len(order)) < round(TEST_FRACTION * len(order))
 
 
 def column(data: AnnData, name: str) -> Any:

@@ -11,7 +11,8 @@ from dgnbench.storage import read_parts
 from dgnbench.tasks import all_tasks
 
 DECLARED_OBS = {"counts": {"batch"}, "labels": {"cell_type"}, "train": {"batch"}, "request": set(),
-                "train_source": {"batch"}, "train_target": {"batch"}, "test_source": {"batch"}}  # fmt: skip
+                "train_source": {"batch"}, "train_target": {"batch"}, "test_source": {"batch"},
+                "test_target": {"batch"}, "source": {"batch"}, "target": {"batch"}}  # fmt: skip
 
 
 @pytest.fixture(params=list(all_tasks()))
@@ -25,7 +26,7 @@ def test_a_problem_holds_only_the_declared_slots(task, groups):
     for name, part in problem.items():
         assert set(part.obs.columns) <= DECLARED_OBS[name]
         assert [*part.obsm, *part.obsp, *part.varm, *part.var.columns] == []
-        assert set(part.uns) <= {"scale"}
+        assert set(part.uns) <= {"scale", "modality"}
         assert set(part.layers) <= ({"counts"} if name == "train_target" else set())
 
 

@@ -61,3 +61,34 @@ def test_a_good_output_keeps_its_values_as_float32(kind):
     dense = checked.toarray() if sparse.issparse(checked) else checked
     assert dense.dtype == np.float32
     assert (dense == values).all()
+
+
+MATCHING = {"test_source": AnnData(np.ones((3, 2))), "test_target": AnnData(np.ones((1200, 2)))}
+
+
+def test_a_matching_is_brought_to_csr_without_stored_zeros_and_never_made_dense():
+    weights = np.zeros((3, 1200))
+    weights[:, 5] = weights[:, 9] = 0.5
+    stored = sparse.coo_matrix(weights)
+    stored.data[0], stored.data[1] = 0.0, 1.0  # row 0 keeps a stored zero
+    checked = check_output(TASKS["modality_matching"], MATCHING, stored)
+    assert sparse.issparse(checked)
+    assert checked.format == "csr"
+    assert checked.dtype == np.float32
+    assert checked.nnz == 5
+    assert check_output(TASKS["modality_matching"], MATCHING, weights).nnz == 6
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (np.full(1200, 1 / 1200), "at most 1000 non-zero values a row, got a row with 1200"),
+        (np.eye(1200)[0] * 0.9, r"sum to 1, got 3 others \(row 0 sums to 0.9\)"),
+        (np.zeros(1200), "row 0 sums to 0"),
+        (2 * np.eye(1200)[0] - np.eye(1200)[1], "3 negative ones"),
+        (np.ones(1199) / 1199, r"wanted shape \(3, 1200\)"),
+    ],
+)
+def test_a_broken_matching_is_refused(row, said):
+    with pytest.raises(ContractError, match=said):
+        check_output(TASKS["modality_matching"], MATCHING, sparse.csr_matrix(np.tile(row, (3, 1))))

@@ -206,13 +206,11 @@ def work(folder: Path) -> None:
         call = _call_function if request["command"] is None else _call_command
         problem = read_parts(Path(request["problem"]))
         output = check_output(task, problem, call(request, task, seconds))
-        rows, columns = task.output.rows.split(".")[0], (task.output.columns or "").split(".")[0]
-        write_matrix(
-            folder / "output.h5ad",
-            output,
-            problem[rows].obs[[]],
-            problem[columns].var[[]] if columns else None,
-        )
+        names = [
+            getattr(problem[place.split(".")[0]], place.split(".")[1])[[]] if place else None
+            for place in (task.output.rows, task.output.columns)
+        ]
+        write_matrix(folder / "output.h5ad", output, *names)
         result["output_sha256"] = sha256(folder / "output.h5ad")
     except Declined as reason:
         result.update(status="declined", reason=str(reason) or "no reason given")

@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-TEST_FRACTION = 0.2  # where there is one batch only
-
 
 def split(data: MuData, *, seed: int) -> tuple[Problem, Solution]:
     """Train and test cells by batch (the seed chooses the test batch), else 80/20 at random."""
     import numpy as np
 
-    from dgnbench.splitting import batches, column, generator, part, rows_of, seen_genes
+    from dgnbench.splitting import batches, column, generator, part, rows_of, seen_genes, test_cells
     from dgnbench.transforms import clr_per_cell, log1p_cp10k
 
     rna = data["rna"]
@@ -30,12 +28,7 @@ def split(data: MuData, *, seed: int) -> tuple[Problem, Solution]:
     rng = generator(rna.X, seed)
     order = rng.permutation(rna.n_obs)
     batch = batches(rna)
-    levels = [] if batch is None else sorted(batch.unique())
-    if len(levels) > 1:
-        test_batch = levels[seed % len(levels)]
-        in_test = np.asarray(batch)[order] == test_batch
-    else:
-        in_test = np.arange(len(order)) < round(TEST_FRACTION * len(order))
+    in_test = test_cells(batch, order, seed)
     train, test = order[~in_test], order[in_test]
 
     # Proteins are compositional within a cell and have no empty droplets here: CLR per cell uses
