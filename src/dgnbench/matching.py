@@ -38,3 +38,57 @@ def match(source: Any, target: Any, n_neighbors: int = N_NEIGHBORS) -> sparse.cs
     weights /= weights.sum(axis=1, keepdims=True)
     starts = np.arange(0, weights.size + 1, weights.shape[1])
     return sparse.csr_matrix((weights.ravel(), indices.ravel(), starts), (len(source), len(target)))
+
+
+def largest(log_weights: Any, n: int = 1000) -> sparse.csr_matrix:
+    """The `n` largest weights of every row, divided by their sum.
+
+    Parameters
+    ----------
+    log_weights
+        Dense (source cells, target cells), natural log up to a constant of the row.
+    n
+        1000 is what the task takes.
+
+    Returns
+    -------
+    CSR (source cells, target cells) whose rows sum to 1.
+    """
+    rows, columns = log_weights.shape
+    k = min(n, columns)
+    kept = np.argpartition(-log_weights, k - 1, axis=1)[:, :k]
+    values = np.take_along_axis(log_weights, kept, axis=1)
+    weights = np.exp(values - values.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    starts = np.arange(0, rows * k + 1, k)
+    return sparse.csr_matrix((weights.ravel(), kept.ravel(), starts), (rows, columns))
+
+
+def sinkhorn(log_kernel: Any, rounds: int, tolerance: float = 1e-3) -> Any:
+    """Entropic optimal transport between even marginals, in logarithms.
+
+    Parameters
+    ----------
+    log_kernel
+        Dense (n, m): minus cost over the entropic strength (Cuturi 2013, arXiv:1306.0895).
+    rounds
+        The most rounds of scaling, O(n m) each.
+    tolerance
+        It ends before when no column's sum is further from its marginal, relatively.
+
+    Returns
+    -------
+    The log of the plan, (n, m); its rows sum to 1 / n.
+    """
+    from scipy.special import logsumexp
+
+    n, m = log_kernel.shape
+    of_columns = np.zeros(m)
+    for _ in range(rounds):
+        of_rows = -np.log(n) - logsumexp(log_kernel + of_columns, axis=1)
+        missing = -np.log(m) - logsumexp(log_kernel + of_rows[:, None], axis=0) - of_columns
+        if np.abs(missing).max() < tolerance:
+            break
+        of_columns += missing
+    of_rows = -np.log(n) - logsumexp(log_kernel + of_columns, axis=1)
+    return log_kernel + of_rows[:, None] + of_columns
