@@ -88,3 +88,12 @@ def inverse_dispersion(counts: Any, expected: Any) -> FloatArray:
     theta = np.divide(squares, excess, out=np.full_like(excess, 1e6), where=excess > 0)
     clipped: FloatArray = np.clip(theta, 1e-3, 1e6)
     return clipped
+
+
+def on_scale(counts: Any, scale: str) -> FloatArray:
+    """Counts (cells, features) on a scale by its name in ``uns["scale"]``, dense float64.
+
+    `clr_per_cell` or `log1p_cp10k`, as those functions give them.
+    """
+    values = {"clr_per_cell": clr_per_cell, "log1p_cp10k": log1p_cp10k}[scale](counts)
+    return np.asarray(values.toarray() if sparse.issparse(values) else values)

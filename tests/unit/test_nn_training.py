@@ -125,3 +125,17 @@ def test_every_cell_is_trained_on_or_held_out_and_no_minibatch_has_one_or_two():
         assert sorted([*some.tolist(), *held_out.tolist()]) == list(range(n))
         assert len(some) % 20 not in (1, 2)
         assert len(held_out) >= int(n * 0.1)
+
+
+def test_epochs_before_the_first_validated_one_neither_end_training_nor_give_weights():
+    line, losses = Line(), iter([5.0, 6.0, 7.0])
+    rows = line.train(validate=lambda: next(losses), patience=2, validate_from=4)
+    assert [row.get("val_loss") for row in rows] == [None] * 4 + [5.0, 6.0, 7.0]
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_a_gradient_is_no_longer_than_its_clip(clip):
+    weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    minimise(torch.optim.SGD([weight], 1.0), (weight * torch.tensor([3.0, 4.0])).sum(), clip)
+    moved = torch.tensor([1.0, 2.0]) - weight.detach()
+    assert moved.norm() == pytest.approx(clip or 5.0, rel=1e-5)

@@ -9,6 +9,7 @@ from dgnbench.transforms import (
     inverse_dispersion,
     library_size,
     log1p_cp10k,
+    on_scale,
     principal_components,
 )
 
@@ -55,3 +56,11 @@ def test_inverse_dispersion_recovers_what_counts_were_drawn_with(theta):
     counts = rng.poisson(rng.gamma(theta, mean / theta))
     assert np.allclose(inverse_dispersion(counts, mean), theta, rtol=0.1)
     assert (inverse_dispersion(mean, mean) == 1e6).all()
+
+
+@pytest.mark.parametrize("normalised", [clr_per_cell, log1p_cp10k])
+def test_counts_on_a_named_scale_are_dense_and_those_of_its_function(normalised):
+    for counts in (COUNTS, sparse.csr_matrix(COUNTS)):
+        made = on_scale(counts, normalised.__name__)
+        assert isinstance(made, np.ndarray)
+        assert np.allclose(made, normalised(COUNTS))

@@ -16,6 +16,7 @@ from torch.nn.functional import softplus
 from dgnbench.nn.counts import Counts
 
 EPSILON = 1e-8  # added to the mean inside logarithms, as in scvi-tools: a softmax may give 0
+TINY = 1e-30  # for a number of failures of 0, whose gamma function is infinite
 
 
 def log_nb(x: Tensor, mean: Tensor, theta: Tensor) -> Tensor:
@@ -143,3 +144,68 @@ def _by_torch(
     slope = by_mean * mean
     share_of_all = slope.sum(1, keepdim=True) / library.clamp(min=EPSILON)
     return [total.to(logits.dtype), slope - share_of_all * mean, by_theta, *by_inflation]
+
+
+def log_nb_of_logits(
+    counts: Counts, total_count: Tensor, logits: Tensor, inflation: Tensor | None = None
+) -> Tensor:
+    """Log-likelihood of every cell under a negative binomial in the form of failures and successes.
+
+    ``C(x + r − 1, x) · (1 − p)^r · p^x`` with p = sigmoid(logits), whose mean is ``r · exp(logits)``:
+    `torch.distributions.NegativeBinomial`, as scMM has it (10.1016/j.crmeth.2021.100071), where r may
+    differ between cells. Gamma functions are taken at non-zeros only, in float64.
+
+    Parameters
+    ----------
+    counts
+        (cells, n_genes).
+    total_count
+        r, (cells, n_genes), non-negative; where it is 0 all counts are 0.
+    logits
+        (cells, n_genes).
+    inflation
+        Logit of the probability of an additional zero, (cells, n_genes); None: there is none.
+
+    Returns
+    -------
+    (cells,), summed over genes.
+    """
+    at_zero = -total_count * softplus(logits)
+    genes, values = counts.padded()
+    x, r, logit, zero = (
+        part.double()
+        for part in (values, *(p.gather(1, genes) for p in (total_count, logits, at_zero)))
+    )
+    r = r.clamp(min=TINY)
+    change = torch.lgamma(x + r) - torch.lgamma(r) - torch.lgamma(x + 1) - x * softplus(-logit)
+    if inflation is not None:
+        # ln(e^a + e^pi) - softplus(pi) where a is at_zero: a non-zero has no share in the first
+        pi = inflation.gather(1, genes).double()
+        change = change + zero - softplus(pi)
+        at_zero = softplus(at_zero - inflation) - softplus(-inflation)
+        change = change - at_zero.gather(1, genes).double()
+    total = at_zero.sum(1, dtype=torch.float64) + torch.where(x > 0, change, 0.0).sum(1)
+    return total.to(logits.dtype)
+
+
+def log_multinomial(counts: Counts, logits: Tensor) -> Tensor:
+    """Log-likelihood of every cell's counts, given their sum, under shares ``softmax(logits)``.
+
+    Parameters
+    ----------
+    counts, logits
+        (cells, n_genes) both.
+
+    Returns
+    -------
+    (cells,), with the multinomial coefficient.
+    """
+    genes, values = counts.padded()
+    x = values.double()
+    shares = logits.double() - torch.logsumexp(logits.double(), 1, keepdim=True)
+    total = (
+        torch.lgamma(x.sum(1) + 1)
+        - torch.lgamma(x + 1).sum(1)
+        + (x * shares.gather(1, genes)).sum(1)
+    )
+    return total.to(logits.dtype)

@@ -24,10 +24,13 @@ class Diverged(FloatingPointError):
     """A loss was not finite."""
 
 
-def minimise(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step of the optimiser down the gradient of `loss` ()."""
+def minimise(optimiser: torch.optim.Optimizer, loss: Tensor, clip: float | None = None) -> None:
+    """One step of the optimiser down the gradient of `loss` (), of norm `clip` at most, if given."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    if clip is not None:
+        learnt = [p for group in optimiser.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(learnt, clip)
     optimiser.step()
 
 
@@ -58,6 +61,7 @@ def train(
     batch_size: int,
     validate: Callable[[], float] | None = None,
     patience: int | None = None,
+    validate_from: int = 0,
     schedule: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None,
     recorded: bool = False,
 ) -> None:
@@ -80,6 +84,8 @@ def train(
         the epoch at which it was lowest are those that stay.
     patience
         Epochs without a lower one after which training ends; None: never.
+    validate_from
+        First epoch that is validated: before it, say while a loss is warmed up, nothing ends training.
     schedule
         Told every validation loss.
     recorded
@@ -109,11 +115,11 @@ def train(
         logged = _epoch(step, state["cells"].split(batch_size), epoch, modules, good)
         for module in modules:
             module.eval()
-        if validate:
+        if validate and epoch >= validate_from:
             with torch.no_grad():
                 logged["val_loss"] = validate()
         progress.log(epoch, **logged)
-        if validate:
+        if "val_loss" in logged:
             if schedule:
                 schedule.step(logged["val_loss"])
             state["since"] += 1

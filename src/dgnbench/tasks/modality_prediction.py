@@ -43,14 +43,16 @@ def split(data: MuData, *, seed: int) -> tuple[Problem, Solution]:
         counts = second.X[rows]
         made = part(normalised(counts), prefix, second.var_names, **columns)
         made.layers["counts"] = counts
-        made.uns["scale"] = scale
+        made.uns |= {"scale": scale, "modality": name}
         return made
 
     genes = seen_genes(rna.X[train])
 
     def source(rows: np.ndarray, prefix: str) -> AnnData:
         counts = rna.X[rows][:, genes]
-        return part(counts, prefix, rna.var_names[genes], batch=rows_of(batch, rows))
+        made = part(counts, prefix, rna.var_names[genes], batch=rows_of(batch, rows))
+        made.uns["modality"] = "rna"
+        return made
 
     train_target = target(train, "train", batch=rows_of(batch, train))
     truth = target(

@@ -1,0 +1,52 @@
+"""totalVI (Gayoso et al. 2021), wrapped from scvi-tools."""
+
+import anndata
+import numpy as np
+import scvi
+
+from dgnbench import progress
+from dgnbench.contract import Declined
+from dgnbench.nn.scvi_tools import start, train
+from dgnbench.transforms import clr_per_cell
+
+
+def _train(rna, protein, batch, *, seed, max_epochs, batch_size, learning_rate, n_latent):
+    start(seed)
+    data = anndata.AnnData(rna, obs={"batch": np.asarray(batch, dtype=str)})
+    data.obsm["protein"] = protein
+    scvi.model.TOTALVI.setup_anndata(data, protein_expression_obsm_key="protein", batch_key="batch")
+    model = scvi.model.TOTALVI(data, n_latent=n_latent)
+    train(model, max_epochs=max_epochs, batch_size=batch_size, lr=learning_rate)
+    return model
+
+
+def _batch(cells, otherwise):
+    return cells.obs["batch"] if "batch" in cells.obs else [otherwise] * cells.n_obs
+
+
+def joint_embedding(source, target, *, seed, n_samples, **params):
+    if target.uns["modality"] != "protein":
+        raise Declined(f"totalVI is of RNA and protein; this is {target.uns['modality']}")
+    protein = target.X.toarray()
+    model = _train(source.X, protein, _batch(source, "one"), seed=seed, **params)
+    with progress.phase("predict"):
+        return model.get_latent_representation()
+
+
+def modality_prediction(train_source, train_target, test_source, *, seed, n_samples, **params):
+    if train_target.uns["scale"] != "clr_per_cell":
+        raise Declined("totalVI is of RNA and protein; the target is no protein")
+    n, test = train_source.n_obs, test_source.n_obs
+    measured = train_target.layers["counts"].toarray()
+    both = anndata.concat([train_source, test_source])
+    batch = [*_batch(train_source, "train"), *_batch(test_source, "test")]
+    unknown = np.zeros(
+        (test, measured.shape[1]), measured.dtype
+    )  # zeros of a whole batch are missing
+    model = _train(both.X, np.vstack([measured, unknown]), batch, seed=seed, **params)
+    with progress.phase("predict"):
+        _, protein = model.get_normalized_expression(
+            indices=np.arange(n, n + test), transform_batch=sorted(set(batch[:n])),
+            n_samples=n_samples, include_protein_background=True, return_numpy=True,
+        )  # fmt: skip
+        return clr_per_cell(protein)
