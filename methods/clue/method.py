@@ -1,13 +1,14 @@
-"""CLUE-like cross-linked unified embedding (Tu et al., NeurIPS 2022), our own, for prediction."""
+"""CLUE-like cross-linked unified embedding (Tu et al., NeurIPS 2022), our own."""
 
 import numpy as np
 import torch
 from net import Clue, Discriminator
 
 from dgnbench import nn, progress
+from dgnbench.matching import match
 from dgnbench.nn.counts import Counts
 from dgnbench.nn.training import minimise, train, warm_up
-from dgnbench.transforms import log1p_cp10k, principal_components
+from dgnbench.transforms import log1p_cp10k, on_scale, principal_components
 
 CLIP = 10.0  # standard deviations, as in the winning entry
 VALIDATION_SHARE = 0.1
@@ -18,13 +19,21 @@ def _moments(x):
     return x.mean(axis=0), np.where(spread > 0, spread, 1)
 
 
-def _source_features(train, test, n_components, seed):
-    """Components of z-scored log1p CP10k, the first of unit variance; fitted on training cells."""
-    x, y = (log1p_cp10k(part.X).toarray() for part in (train, test))
+def _source_features(train, n_components, seed):
+    """A function of cells: components of z-scored log1p CP10k of `train`, the first of unit variance."""
+    x = log1p_cp10k(train.X).toarray()
     mean, spread = _moments(x)
-    x, y = (np.clip((part - mean) / spread, -CLIP, CLIP) for part in (x, y))
-    pca = principal_components(x, n_components, seed)
-    return tuple(pca.transform(part) / np.sqrt(pca.explained_variance_[0]) for part in (x, y))
+
+    def scaled(x):
+        return np.clip((x - mean) / spread, -CLIP, CLIP)
+
+    pca = principal_components(scaled(x), n_components, seed)
+
+    def features(cells):
+        x = scaled(log1p_cp10k(cells.X).toarray())
+        return pca.transform(x) / np.sqrt(pca.explained_variance_[0])
+
+    return features
 
 
 def _one_hot(cells):
@@ -34,22 +43,23 @@ def _one_hot(cells):
     return batch[:, None] == np.unique(batch)
 
 
-def modality_prediction(
-    train_source, train_target, test_source, *, seed, n_components, n_latent, encoder_hidden,
-    decoder_hidden, discriminator_hidden, dropout, lambda_data, lambda_kl, lambda_joint_cross,
-    lambda_real_cross, lambda_cos, lambda_align, epochs, batch_size, learning_rate, patience,
-    reduce_patience, burn_in, normalize_u,
+def _train(
+    source, target, values, *, seed, n_components, n_latent, encoder_hidden, decoder_hidden,
+    discriminator_hidden, dropout, lambda_data, lambda_kl, lambda_joint_cross, lambda_real_cross,
+    lambda_cos, lambda_align, epochs, batch_size, learning_rate, patience, reduce_patience, burn_in,
+    normalize_u,
 ):  # fmt: skip
+    """The trained model; functions that bring RNA and the target's values to its input; batches."""
     device = nn.start(seed)
 
     def tensor(x):
         return torch.as_tensor(np.asarray(x, dtype=np.float32), device=device)
 
-    mean, spread = _moments(train_target.X)
-    features, test_features = _source_features(train_source, test_source, n_components, seed)
-    batch = tensor(_one_hot(train_source))
-    cells = (tensor(features), Counts.of(train_source.X, device),
-             tensor((train_target.X - mean) / spread), batch)  # fmt: skip
+    mean, spread = _moments(values)
+    features = _source_features(source, n_components, seed)
+    batch = tensor(_one_hot(source))
+    cells = (tensor(features(source)), Counts.of(source.X, device),
+             tensor((values - mean) / spread), batch)  # fmt: skip
 
     model = Clue(
         *(part.shape[1] for part in cells), n_latent=n_latent, encoder_hidden=encoder_hidden,
@@ -86,7 +96,43 @@ def modality_prediction(
         [model, judge], [optimiser, judge_optimiser], step, learnt_from, epochs=epochs,
         batch_size=batch_size, validate=validate, patience=patience, schedule=reduce,
     )  # fmt: skip
+    return model, lambda part: tensor(features(part)), (mean, spread), batch
+
+
+def modality_prediction(train_source, train_target, test_source, *, seed, normalize_u, **params):
+    model, features, (mean, spread), batch = _train(
+        train_source,
+        train_target,
+        train_target.X,
+        seed=seed,
+        normalize_u=bool(normalize_u),
+        **params,
+    )
     with progress.phase("predict"), torch.no_grad():
         # A test batch is new to the decoder: it gets the training batches' shares.
         shares = batch.mean(0, keepdim=True).expand(test_source.n_obs, -1)
-        return model.predict(tensor(test_features), shares).cpu().numpy() * spread + mean
+        return model.predict(features(test_source), shares).cpu().numpy() * spread + mean
+
+
+def modality_matching(train_source, train_target, test_source, test_target, *, seed, **params):
+    u = _embed(train_source, train_target, test_source, test_target, seed, **params)
+    return match(*u)
+
+
+def joint_embedding(source, target, *, seed, **params):
+    return sum(_embed(source, target, source, target, seed, **params)) / 2
+
+
+def _embed(source, target, some, others, seed, normalize_u, **params):
+    """Trained on pairs: embeddings of `some` from their RNA alone, of `others` from the target alone."""
+    scale = "clr_per_cell" if target.uns["modality"] == "protein" else "log1p_cp10k"
+    model, features, (mean, spread), batch = _train(
+        source, target, on_scale(target.X, scale), seed=seed,
+        normalize_u=True if normalize_u is None else normalize_u, **params,
+    )  # fmt: skip
+
+    values = (on_scale(others.X, scale) - mean) / spread
+    values = torch.as_tensor(values, dtype=torch.float32, device=batch.device)
+    with progress.phase("predict"), torch.no_grad():
+        u = model.embed("source", features(some)), model.embed("target", values)
+        return [part.cpu().numpy() for part in u]

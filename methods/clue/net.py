@@ -113,9 +113,13 @@ class Clue(nn.Module):
         }
         return parts, u_mean
 
+    def embed(self, modality, x):
+        """The embedding from one modality alone, (cells, 2 n_latent)."""
+        return self.length_one(self.encoders[modality](x).mean)
+
     def predict(self, features, batch):
         """The target decoded from the source's embedding alone."""
-        u = self.length_one(self.encoders["source"](features).mean)
+        u = self.embed("source", features)
         return self.decoders["target"](u[:, self.subspace["target"]], batch)
 
 
