@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from dgnbench.contract import Declined
+
 
 def integration(counts, *, seed, solution, jitter):
     codes = solution["truth"].obs["cell_type"].cat.codes.to_numpy()
@@ -10,4 +12,6 @@ def integration(counts, *, seed, solution, jitter):
 
 
 def joint_embedding(source, target, *, seed, solution, jitter):
+    if solution["truth"].obs["cell_type"].nunique() < 2:
+        raise Declined("one cell type only: there is nothing to tell apart")
     return integration(source, seed=seed, solution=solution, jitter=jitter)

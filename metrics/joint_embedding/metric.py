@@ -1,13 +1,28 @@
 """Joint embedding: the metrics of the NeurIPS 2021 challenge, on cells whose labels nobody saw."""
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from dgnbench.contract import NotApplicable
 from dgnbench.embedding import clusters, codes, coordinates, graph, silhouettes
 from dgnbench.embedding.neighbours import nearest
+from dgnbench.shared import Shared
+from dgnbench.transforms import log1p_cp10k, principal_components
 
 N_NEIGHBORS = 15  # scanpy's default, as in scIB
-BIO = ("nmi", "asw_label", "graph_connectivity")
+CYCLE = {  # Tirosh et al. 2016, 10.1126/science.aad0501
+    "S": "MCM5 PCNA TYMS FEN1 MCM2 MCM4 RRM1 UNG GINS2 MCM6 CDCA7 DTL PRIM1 UHRF1 MLF1IP HELLS RFC2 RPA2 "
+    "NASP RAD51AP1 GMNN WDR76 SLBP CCNE2 UBR7 POLD3 MSH2 ATAD2 RAD51 RRM2 CDC45 CDC6 EXO1 TIPIN DSCC1 BLM "
+    "CASP8AP2 USP1 CLSPN POLA1 CHAF1B BRIP1 E2F8",
+    "G2M": "HMGB2 CDK1 NUSAP1 UBE2C BIRC5 TPX2 TOP2A NDC80 CKS2 NUF2 CKS1B MKI67 TMPO CENPF TACC3 FAM64A "
+    "SMC4 CCNB2 CKAP2L CKAP2 AURKB BUB1 KIF11 ANP32E TUBB4B GTSE1 KIF20B HJURP CDCA3 HN1 CDC20 TTK CDC25C "
+    "KIF2C RANGAP1 NCAPD2 DLGAP5 CDCA2 CDCA8 ECT2 KIF23 HMMR AURKA PSRC1 ANLN LBR CKAP5 CENPE CTCF NEK2 "
+    "G2E3 GAS2L3 CBX5 CENPA",
+}
+LEAST_GENES = 5  # of a phase, to score it
+LEAST_CELLS = 30  # of a batch, for its cell cycle and trajectory
+N_TREES = 100
+BIO = ("nmi", "asw_label", "graph_connectivity", "cell_cycle", "trajectory")
 BATCH = ("asw_batch",)
 
 
@@ -67,6 +82,115 @@ def graph_connectivity(solution, output, shared):
     cell_type = _codes(solution, shared, "cell_type")
     x = _x(solution, output, shared)
     return graph.connectivity(nearest(x, min(N_NEIGHBORS, len(x))), cell_type)
+
+
+def _cells_by_batch(solution):
+    """Indices of the scored cells of every batch that has enough of them, or of all."""
+    obs = solution["truth"].obs[_scored(solution)]
+    batch = np.asarray(obs["batch"]) if "batch" in obs else np.zeros(len(obs))
+    groups = [np.flatnonzero(batch == level) for level in np.unique(batch)]
+    groups = [cells for cells in groups if len(cells) >= LEAST_CELLS]
+    if not groups:
+        raise NotApplicable(f"no batch has {LEAST_CELLS} scored cells")
+    return groups
+
+
+def _explained(x, covariates):
+    """Share of the variance of `x` that a regression on the covariates explains."""
+    design = np.column_stack([np.ones(len(x)), covariates])
+    x = x - x.mean(axis=0)
+    fitted = design @ np.linalg.lstsq(design, x, rcond=None)[0]
+    return (fitted**2).sum() / (x**2).sum()
+
+
+def cell_cycle(solution, output, shared):
+    groups = _cells_by_batch(solution)
+
+    def before():
+        import scanpy
+
+        truth = solution["truth"][_scored(solution)].copy()
+        known = {name.upper(): name for name in truth.var_names}
+        truth.X = log1p_cp10k(truth.X)
+        for phase, genes in CYCLE.items():
+            found = [known[gene] for gene in genes.split() if gene in known]
+            if len(found) < LEAST_GENES:
+                raise NotApplicable(f"{len(found)} genes of phase {phase}, wanted {LEAST_GENES}")
+            scanpy.tl.score_genes(truth, found, score_name=phase, random_state=0)
+        phases = truth.obs[list(CYCLE)].to_numpy()
+        explained = []
+        for cells in groups:
+            x = truth.X[cells]
+            scores = principal_components(x, 50, seed=0).transform(x)
+            explained.append(_explained(scores, phases[cells]))
+        return phases, explained
+
+    phases, was = shared.per_solution("cell cycle", before)
+    x = _x(solution, output, shared).astype(np.float64)
+    now = [_explained(x[cells], phases[cells]) for cells in groups]
+    return np.mean([max(0, 1 - abs(a - b) / b) for a, b in zip(now, was, strict=True)])
+
+
+def trajectory(solution, output, shared):
+    if "pseudotime" not in solution["truth"].obs:
+        raise NotApplicable("the dataset has no pseudotime")
+    time = solution["truth"].obs["pseudotime"].to_numpy()[_scored(solution)]
+    x, correlations = _x(solution, output, shared), []
+    for cells in _cells_by_batch(solution):
+        cells = cells[np.isfinite(time[cells])]
+        if len(cells) < LEAST_CELLS:
+            continue
+        found = _pseudotime(x[cells], root=time[cells].argmin())
+        correlations.append(spearmanr(found, time[cells]).statistic if np.ptp(found) else 0.0)
+    if not correlations:
+        raise NotApplicable(f"no batch has {LEAST_CELLS} scored cells with a pseudotime")
+    return (np.mean(correlations) + 1) / 2
+
+
+def _pseudotime(x, root):
+    """Diffusion pseudotime from a cell on; cells that it does not reach come last."""
+    import scanpy
+    from anndata import AnnData
+
+    data = AnnData(x)
+    scanpy.pp.neighbors(data, N_NEIGHBORS, use_rep="X", random_state=0)
+    scanpy.tl.diffmap(data, n_comps=min(15, len(x) - 2), random_state=0)
+    data.uns["iroot"] = int(root)
+    scanpy.tl.dpt(data)
+    found = data.obs["dpt_pseudotime"].to_numpy(dtype=np.float64)
+    reached = np.isfinite(found)
+    return np.where(reached, found, found[reached].max() + 1)
+
+
+def _forest(solution, output, shared, key):
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(N_TREES, oob_score=True, n_jobs=1, random_state=0)
+    return forest.fit(_x(solution, output, shared), _codes(solution, shared, key)).oob_score_
+
+
+def forest_cell_type(solution, output, shared):
+    return _forest(solution, output, shared, "cell_type")
+
+
+def forest_batch(solution, output, shared):
+    return 1 - _forest(solution, output, shared, "batch")
+
+
+def total(solution, output, shared):
+    bio = _applicable(BIO, solution, output, shared)
+    batch = _applicable(BATCH, solution, output, shared)
+    if not bio or not batch:
+        raise NotApplicable("wants metrics of biology and of batches")
+
+    def chance():
+        """What noise gets: part of most metrics is given away."""
+        noise = np.random.default_rng(0).normal(size=(solution["truth"].n_obs, 20))
+        return _applicable(BIO, solution, noise, Shared())
+
+    floor = shared.per_solution("chance", chance)
+    scaled = [(value - floor[name]) / (1 - floor[name]) for name, value in bio.items()]
+    return 0.6 * np.mean(scaled) + 0.4 * np.mean(list(batch.values()))
 
 
 def _applicable(names, solution, output, shared):

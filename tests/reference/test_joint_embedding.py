@@ -1,0 +1,98 @@
+"""Joint embedding metrics against scikit-learn and closed forms, and what no method may see."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from sklearn.metrics import silhouette_samples, silhouette_score
+
+from dgnbench.cards import read_house
+from dgnbench.contract import NotApplicable
+from dgnbench.scoring import load_metrics
+from dgnbench.shared import Shared
+from dgnbench.storage import read_parts
+
+METRIC = load_metrics(read_house().metrics["joint_embedding"])
+RNG = np.random.default_rng(0)
+
+
+def solution(n=120, types=3, **columns):
+    obs = {
+        "scored": np.arange(n) % 2 == 0,
+        "cell_type": pd.Categorical([f"type {k}" for k in RNG.integers(types, size=n)]),
+        "batch": pd.Categorical([f"b{k}" for k in RNG.integers(2, size=n)]),
+    }
+    table = pd.DataFrame(obs | columns, index=[f"cell_{i}" for i in range(n)])
+    return {"truth": AnnData(RNG.poisson(2.0, (n, 8)).astype(np.float32), obs=table)}
+
+
+def test_silhouettes_are_those_of_scikit_learn_on_the_scored_half():
+    known, x = solution(), RNG.normal(size=(120, 5))
+    obs = known["truth"].obs[known["truth"].obs["scored"]]
+    half = x[known["truth"].obs["scored"]]
+    wanted = (silhouette_score(half, obs["cell_type"]) + 1) / 2
+    assert METRIC.asw_label(known, x, Shared()) == pytest.approx(wanted, abs=1e-5)
+    of_types = []
+    for kind in obs["cell_type"].unique():
+        cells = (obs["cell_type"] == kind).to_numpy()
+        of_types.append(1 - np.abs(silhouette_samples(half[cells], obs["batch"][cells])).mean())
+    assert METRIC.asw_batch(known, x, Shared()) == pytest.approx(np.mean(of_types), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["nmi", "asw_label", "asw_batch", "arithmetic_mean", "total"])
+def test_cells_that_are_not_scored_do_not_count(name):
+    known, x = solution(), RNG.normal(size=(120, 5))
+    other = x.copy()
+    other[~known["truth"].obs["scored"]] = RNG.normal(size=(60, 5))
+    assert getattr(METRIC, name)(known, x, Shared()) == getattr(METRIC, name)(
+        known, other, Shared()
+    )
+
+
+def test_an_embedding_that_collapsed_is_refused_instead_of_scored():
+    """All at one place, batches are mixed perfectly: the silhouette would be the best there is."""
+    with pytest.raises(ValueError, match="degenerate"):
+        METRIC.asw_batch(solution(), np.zeros((120, 5)), Shared())
+
+
+def test_the_pseudotime_of_a_line_is_its_order():
+    time = np.linspace(0, 1, 200)
+    known = solution(200, pseudotime=time)
+    line = np.column_stack([time, 0.01 * RNG.normal(size=200)])
+    assert METRIC.trajectory(known, line, Shared()) > 0.99
+    assert METRIC.trajectory(known, RNG.normal(size=(200, 5)), Shared()) < 0.75
+
+
+def test_the_variance_that_covariates_explain_is_one_minus_that_of_residuals():
+    covariates = RNG.normal(size=(500, 2))
+    x = np.column_stack([covariates @ [1.0, 2.0], RNG.normal(size=500)])
+    share = x[:, 0].var() / x.var(axis=0).sum()
+    assert METRIC._explained(x, covariates) == pytest.approx(share, abs=0.01)
+    assert METRIC._explained(x[:, :1], covariates) == pytest.approx(1)
+
+
+def test_metrics_without_meaning_are_left_out_of_the_mean():
+    known, x = solution(), RNG.normal(size=(120, 5))
+    for name in ("cell_cycle", "trajectory"):
+        with pytest.raises(NotApplicable):
+            getattr(METRIC, name)(known, x, Shared())
+    names = ("nmi", "asw_label", "asw_batch", "graph_connectivity")
+    wanted = np.mean([getattr(METRIC, name)(known, x, Shared()) for name in names])
+    assert METRIC.arithmetic_mean(known, x, Shared()) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("column", ["cell_type", "batch"])
+def test_one_type_or_one_batch_makes_its_metrics_not_applicable(column):
+    known = solution(**{column: pd.Categorical(["all"] * 120)})
+    with pytest.raises(NotApplicable):
+        METRIC.asw_batch(known, RNG.normal(size=(120, 5)), Shared())
+
+
+def test_labels_are_given_for_no_scored_cell_and_for_all_others(groups):
+    group = groups("joint_embedding")
+    labels = read_parts(group / "problem")["labels"].obs["cell_type"]
+    truth = read_parts(group / "solution")["truth"].obs
+    scored = truth["scored"].to_numpy()
+    assert abs(scored.mean() - 0.5) < 0.01
+    assert labels[scored].isna().all()
+    assert (labels[~scored].astype(str) == truth["cell_type"][~scored].astype(str)).all()
