@@ -7,23 +7,22 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-N_NEIGHBORS = 10
-SHARPNESS = 10  # a neighbour further by a tenth of the mean distance weighs 1 / e
+MOST = 1000  # values a row, as the task takes
+NEAR = 10  # neighbours whose mean distance is the unit
+SHARPNESS = 10  # a cell further by a tenth of the unit weighs 1 / e
 
 
-def match(source: Any, target: Any, n_neighbors: int = N_NEIGHBORS) -> sparse.csr_matrix:
-    """Weights of the nearest target cells of every source cell.
+def match(source: Any, target: Any) -> sparse.csr_matrix:
+    """Weights of the thousand nearest target cells of every source cell.
 
     The weight falls exponentially with how much further a cell is than the nearest one, in units of a
-    tenth of the mean distance to the neighbours. O(source x target x dimensions) time, O(source x
-    neighbours) memory.
+    tenth of the mean distance to ten neighbours; far cells weigh next to nothing and are there for their
+    order. O(source x target x dimensions) time, O(source x 1000) memory.
 
     Parameters
     ----------
     source, target
         (cells, dimensions), dense, in one space.
-    n_neighbors
-        How many target cells get a weight, or all where there are fewer.
 
     Returns
     -------
@@ -31,16 +30,16 @@ def match(source: Any, target: Any, n_neighbors: int = N_NEIGHBORS) -> sparse.cs
     """
     from sklearn.neighbors import NearestNeighbors
 
-    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(target))).fit(target)
+    search = NearestNeighbors(n_neighbors=min(MOST, len(target))).fit(target)
     distances, indices = search.kneighbors(source)
-    unit = max(float(distances.mean()), float(np.finfo(float).tiny)) / SHARPNESS
+    unit = max(float(distances[:, :NEAR].mean()), float(np.finfo(float).tiny)) / SHARPNESS
     weights = np.exp(-(distances - distances[:, :1]) / unit)
     weights /= weights.sum(axis=1, keepdims=True)
     starts = np.arange(0, weights.size + 1, weights.shape[1])
     return sparse.csr_matrix((weights.ravel(), indices.ravel(), starts), (len(source), len(target)))
 
 
-def largest(log_weights: Any, n: int = 1000) -> sparse.csr_matrix:
+def largest(log_weights: Any, n: int = MOST) -> sparse.csr_matrix:
     """The `n` largest weights of every row, divided by their sum.
 
     Parameters

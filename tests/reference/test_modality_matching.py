@@ -116,13 +116,15 @@ def test_label_transfer_has_no_meaning_without_two_types():
 
 
 def test_match_weighs_the_nearest_cells_and_rows_sum_to_one():
-    source, target = RNG.normal(size=(30, 4)), RNG.normal(size=(50, 4))
+    source, target = RNG.normal(size=(30, 4)), RNG.normal(size=(1100, 4))
     weights = match(source, target)
-    assert weights.shape == (30, 50)
-    assert np.diff(weights.indptr).tolist() == [10] * 30
+    assert weights.shape == (30, 1100)
+    assert np.diff(weights.indptr).tolist() == [1000] * 30
     assert np.asarray(weights.sum(axis=1)).ravel() == pytest.approx(np.ones(30))
     distances = np.linalg.norm(source[:, None] - target, axis=2)
     assert (weights.toarray().argmax(axis=1) == distances.argmin(axis=1)).all()
+    order = np.argsort(distances[0])
+    assert (np.diff(weights[0].toarray().ravel()[order]) <= 0).all()
 
 
 def test_match_of_cells_at_one_place_is_even():
