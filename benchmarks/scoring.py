@@ -115,13 +115,19 @@ def one(side: str, cells: int, imported: bool) -> None:
     """In a process of its own: score once, print what it took."""
     wall = time.perf_counter()
     case = made_up(cells)
-    if imported:  # peaks are compared beyond the libraries themselves
+    if imported:  # peaks and growth are compared beyond the libraries and their compilation
         SIDES[side](made_up(300))
+        if side == "own":
+            from dgnbench.embedding.neighbours import EXACT_UP_TO, nearest
+
+            if cells > EXACT_UP_TO:
+                nearest(made_up(2000)[0], 90, exact_up_to=0)
     base = memory_mb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    begun, cpu = (time.perf_counter(), time.process_time()) if imported else (wall, 0.0)
     values = SIDES[side](case)
     peak = memory_mb("VmHWM")
-    told = {"cpu": time.process_time(), "wall": time.perf_counter() - wall, "values": values}
+    told = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - begun, "values": values}
     print(json.dumps({**told, "peak_mb": peak, "beyond_mb": peak - base}))
 
 

@@ -302,6 +302,20 @@ def test_every_number_equals_scib_metrics_where_cells_are_duplicated():
     assert ours == pytest.approx(theirs, abs=1e-5)
 
 
+def test_kbet_of_a_sample_of_cells_is_near_that_of_all_and_says_so(monkeypatch):
+    from dgnbench.embedding import mixing
+
+    labels, batch = CASES["unbalanced"](np.random.default_rng(7))
+    graph = nearest(made_up(len(labels), labels, batch), 50)
+    exact = mixing.kbet(graph, batch, labels)
+    assert not hasattr(exact, "note")
+    monkeypatch.setattr(mixing, "TESTED", 60)
+    sampled = mixing.kbet(graph, batch, labels)
+    error = float(sampled.note.rsplit(" ", 1)[1])
+    assert 0 < error < 0.1
+    assert sampled == pytest.approx(exact, abs=4 * error)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_k_means_finds_the_clusters_of_scib_metrics_from_every_seed(seed):
     from scib_metrics.utils import KMeans

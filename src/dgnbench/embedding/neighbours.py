@@ -62,6 +62,14 @@ def nearest(x: Any, k: int, exact_up_to: int = EXACT_UP_TO) -> Neighbours:
     return Neighbours(indices, distances, float(recall))
 
 
+def nearest_of(x: Any, rows: Any, k: int) -> Neighbours:
+    """The `k` nearest cells of the cells `rows` (n,) alone among all of `x`; exact, (n, k)."""
+    x = np.ascontiguousarray(x, dtype=np.float64)
+    distances, indices = _exactly(x, x[rows], min(k, len(x)))
+    _own_first(indices, distances, rows)
+    return Neighbours(indices, distances)
+
+
 def _exactly(x: Any, of: Any, k: int) -> tuple[Any, Any]:
     from sklearn.neighbors import NearestNeighbors
 
@@ -76,7 +84,7 @@ def _roughly(x: Any, k: int) -> tuple[Any, Any]:
     search = NNDescent(
         x.astype(np.float32), n_neighbors=k, random_state=0, low_memory=True, compressed=False,
         n_trees=min(64, 5 + round(len(x) ** 0.5 / 20)), n_iters=max(5, round(np.log2(len(x)))),
-        max_candidates=60,
+        max_candidates=30,  # 60 there: a third more time for a recall of .9995 instead of .998
     )  # fmt: skip
     indices, distances = search.neighbor_graph
     return indices.astype(np.int64), distances.astype(np.float64)
