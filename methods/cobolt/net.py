@@ -68,13 +68,20 @@ class Cobolt(nn.Module):
 
     def __init__(self, n_features, n_batches, *, n_topics, hidden):
         super().__init__()
-        self.prior = prior(n_topics)
+        of_topics = prior(n_topics)
+        self.register_buffer("prior_mean", of_topics.mean)  # so that it goes where the model goes
+        self.register_buffer("prior_scale", of_topics.stddev)
         self.encoders = nn.ModuleDict(
             {k: Encoder(n_features[k], n_topics, hidden) for k in MODALITIES}
         )
         self.decoders = nn.ModuleDict(
             {k: Decoder(n_topics, n_features[k], n_batches) for k in MODALITIES}
         )
+
+    @property
+    def prior(self):
+        """On the topics' logits, (n_topics,)."""
+        return Normal(self.prior_mean, self.prior_scale, validate_args=False)
 
     def latent(self, counts):
         """q(z|x) from the modalities that `counts`, a dict of `Counts`, holds; (cells, n_topics)."""
