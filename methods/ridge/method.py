@@ -21,10 +21,10 @@ def modality_prediction(train_source, train_target, test_source, *, seed, n_comp
 
 
 def modality_matching(train_source, train_target, test_source, test_target, *, seed, n_components):
-    """Predict the target's components, and weigh cells by their likelihood around the prediction.
+    """Predict the target's components, and weigh cells by how much likelier the prediction makes them.
 
-    The error of every component is that of training cells left out, so that those that cannot be
-    predicted hardly count.
+    That is their Gaussian likelihood around the prediction, with the error of training cells left out,
+    over that around the mean: a component that cannot be predicted goes out of the ratio.
     """
     if test_source.n_obs > MOST_CELLS:
         raise Declined(f"{test_source.n_obs} test cells; all pairs of {MOST_CELLS} fit in memory")
@@ -33,8 +33,10 @@ def modality_matching(train_source, train_target, test_source, test_target, *, s
     )
     known = of_target(train_target)
     model = RidgeCV(ALPHAS, alpha_per_target=True).fit(of_source(train_source), known)
-    error = np.sqrt(np.maximum(-model.best_score_, 1e-12 * known.var(axis=0).max()))
+    spread = np.sqrt(np.maximum(known.var(axis=0), 1e-12 * known.var(axis=0).max()))
+    error = np.minimum(np.sqrt(np.maximum(-model.best_score_, 1e-12 * spread.max() ** 2)), spread)
     # Both test sides hold the same cells, so that their means must agree, in every batch.
     predicted = centred(model.predict(of_source(test_source)), test_source.obs.get("batch"))
     found = centred(of_target(test_target), test_target.obs.get("batch"))
-    return largest(-cdist(predicted / error, found / error, "sqeuclidean") / 2)
+    around = cdist(predicted / error, found / error, "sqeuclidean")
+    return largest((np.square(found / spread).sum(axis=1) - around) / 2)
