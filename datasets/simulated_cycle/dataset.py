@@ -36,7 +36,7 @@ def load(files: dict[str, str], *, n_cells: int, n_genes: int, n_peaks: int, see
     shared = LENGTH * passed + rng.normal(0, 0.3, (n_cells, N_TYPES))
     cycle, own = rng.random(n_cells) * 2 * np.pi, rng.normal(size=n_cells)
 
-    loadings = rng.normal(0, 0.35, (N_TYPES, n_genes))
+    loadings = rng.normal(0, 0.25, (N_TYPES, n_genes))
     n_marks = len(S_GENES)
     loadings[:, : 2 * n_marks] = 0  # the cycle is no part of what is shared
     log_rate = baseline(rng, n_genes) + shared @ loadings

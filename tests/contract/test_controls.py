@@ -21,7 +21,7 @@ HOUSE = PLAN.house
 TASKS = all_tasks()
 # Whatever suits a task by its card, also where the smoke benchmark itself leaves it out.
 DATASETS = {
-    task: [name for name in PLAN.datasets if set(TASKS[task].needs) <= set(PLAN.dataset(name).has)]
+    task: list(dict.fromkeys(dataset for of, dataset, _ in PLAN.groups if of == task))
     for task in TASKS
 }
 ROUNDING = 1e-6  # of the range of the controls; two that are equal up to noise are both named
