@@ -13,10 +13,8 @@ from dgnbench import simulating
 
 PROTEIN_LOG_MEAN = (3.0, 1.0)  # mean and standard deviation, by protein: tens of counts a cell
 PROTEIN_THETA = 8.0  # inverse dispersion of protein counts
-LOADINGS = (
-    0.15,
-    0.35,
-)  # sd of the non-zero loadings of genes (noise in a type as in real data), proteins
+# Standard deviation of the non-zero loadings of genes (noise in a type as in real data), proteins.
+LOADINGS = (0.15, 0.35)
 
 
 def load(
@@ -26,14 +24,7 @@ def load(
     """A MuData of ``rna`` (n_cells x n_genes) and ``protein`` (n_cells x n_proteins)."""
     rng = np.random.default_rng(seed)
     cells = simulating.paired_cells(rng, n_cells, n_shared, n_private)
-    base = simulating.baseline(rng, n_genes)
-    log_rate = simulating.log_rates(rng, cells, 0, base, LOADINGS[0])
-    library = simulating.library_sizes(rng, np.full(n_cells, simulating.DEPTH * n_genes))
-    mean = simulating.expected_counts(log_rate, library)
-    theta = simulating.inverse_dispersions(rng, mean)
-    counts = simulating.negative_binomial(rng, mean, theta)
-    rna = simulating.annotated(counts, cells.obs(), {"mean": mean})
-    cells.keep_factors(rna)
+    rna = simulating.paired_rna(rng, cells, n_genes, LOADINGS[0])
 
     base = rng.normal(*PROTEIN_LOG_MEAN, n_proteins)
     protein_mean = np.exp(simulating.log_rates(rng, cells, 1, base, LOADINGS[1]))

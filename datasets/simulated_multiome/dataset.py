@@ -14,10 +14,8 @@ from dgnbench import simulating
 
 FRAGMENTS = 0.1  # a cell and peak
 PEAK_LOGIT = (-2.0, 1.0)  # mean and standard deviation of how often a peak is open, by peak
-LOADINGS = (
-    0.15,
-    0.6,
-)  # sd of the non-zero loadings of genes (noise in a type as in real data), peaks
+# Standard deviation of the non-zero loadings of genes (noise in a type as in real data), peaks.
+LOADINGS = (0.15, 0.6)
 
 
 def load(
@@ -27,14 +25,7 @@ def load(
     """A MuData of ``rna`` (n_cells x n_genes) and ``atac`` (n_cells x n_peaks)."""
     rng = np.random.default_rng(seed)
     cells = simulating.paired_cells(rng, n_cells, n_shared, n_private)
-    base = simulating.baseline(rng, n_genes)
-    log_rate = simulating.log_rates(rng, cells, 0, base, LOADINGS[0])
-    library = simulating.library_sizes(rng, np.full(n_cells, simulating.DEPTH * n_genes))
-    mean = simulating.expected_counts(log_rate, library)
-    theta = simulating.inverse_dispersions(rng, mean)
-    counts = simulating.negative_binomial(rng, mean, theta)
-    rna = simulating.annotated(counts, cells.obs(), {"mean": mean})
-    cells.keep_factors(rna)
+    rna = simulating.paired_rna(rng, cells, n_genes, LOADINGS[0])
 
     logit = simulating.log_rates(rng, cells, 1, rng.normal(*PEAK_LOGIT, n_peaks), LOADINGS[1])
     openness = -np.logaddexp(0, -logit)  # the log of a logistic function

@@ -8,7 +8,7 @@ from dgnbench import nn, progress
 from dgnbench.matching import match
 from dgnbench.nn.counts import Counts
 from dgnbench.nn.training import minimise, train, warm_up
-from dgnbench.transforms import log1p_cp10k, on_scale, principal_components
+from dgnbench.transforms import log1p_cp10k, on_scale, principal_components, scale_of
 
 CLIP = 10.0  # standard deviations, as in the winning entry
 VALIDATION_SHARE = 0.1
@@ -125,7 +125,7 @@ def joint_embedding(source, target, *, seed, **params):
 
 def _embed(source, target, some, others, seed, normalize_u, **params):
     """Trained on pairs: embeddings of `some` from their RNA alone, of `others` from the target alone."""
-    scale = "clr_per_cell" if target.uns["modality"] == "protein" else "log1p_cp10k"
+    scale = scale_of(target.uns["modality"])
     model, features, (mean, spread), batch = _train(
         source, target, on_scale(target.X, scale), seed=seed,
         normalize_u=True if normalize_u is None else normalize_u, **params,

@@ -6,10 +6,9 @@ from sklearn.linear_model import RidgeCV
 
 from dgnbench.contract import Declined
 from dgnbench.matching import largest
-from dgnbench.modalities import centred, components
+from dgnbench.modalities import MOST_CELLS, centred, components
 from dgnbench.transforms import log1p_cp10k, principal_components
 
-MOST_CELLS = 20_000  # test cells of a matching: the distances of all pairs take 3.2 GB
 ALPHAS = np.logspace(-2, 5, 15)
 
 

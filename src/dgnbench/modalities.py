@@ -11,6 +11,8 @@ from scipy import sparse
 from dgnbench.contract import Declined
 from dgnbench.transforms import FloatArray, clr_per_cell, log1p_cp10k, principal_components
 
+MOST_CELLS = 20_000  # of a side, of which all pairs are weighed: that takes 3.2 GB
+
 
 def components(part: Any, n: int, seed: int) -> Callable[[Any], FloatArray]:
     """Fit the leading components of a modality.
@@ -118,3 +120,26 @@ def log_odds_of_pairs(u: Any, v: Any, correlations: Any) -> FloatArray:
     cross = (u * (r * gain)) @ v.T
     alone = [(x**2) @ (r**2 * gain) / 2 for x in (u, v)]
     return np.asarray(cross - alone[0][:, None] - alone[1] + np.log(gain).sum() / 2)
+
+
+def canonical_log_odds(
+    train_source: Any, train_target: Any, test_source: Any, test_target: Any, n: int, seed: int
+) -> FloatArray:
+    """`log_odds_of_pairs` of test cells on canonical variates of `n` components of training pairs.
+
+    Both test sides hold the same cells, so that their means must agree, in every batch: they are centred.
+
+    Raises
+    ------
+    Declined
+        With more than 20,000 test cells.
+    """
+    if test_source.n_obs > MOST_CELLS:
+        raise Declined(f"{test_source.n_obs} test cells; all pairs of {MOST_CELLS} fit in memory")
+    of_source, of_target = (components(part, n, seed) for part in (train_source, train_target))
+    correlations, a, b = canonical(
+        centred(of_source(train_source)), centred(of_target(train_target))
+    )
+    u = centred(of_source(test_source), test_source.obs.get("batch")) @ a
+    v = centred(of_target(test_target), test_target.obs.get("batch")) @ b
+    return log_odds_of_pairs(u, v, correlations)

@@ -141,6 +141,22 @@ def log_rates(
     return rates
 
 
+def paired_rna(
+    rng: np.random.Generator, cells: PairedCells, n_genes: int, strength: float
+) -> AnnData:
+    """Counts of RNA (cells, n_genes) with their noiseless mean, the true factors in `obsm`.
+
+    `strength` is that of `log_rates`.
+    """
+    log_rate = log_rates(rng, cells, 0, baseline(rng, n_genes), strength)
+    library = library_sizes(rng, np.full(len(cells.types), DEPTH * n_genes))
+    mean = expected_counts(log_rate, library)
+    theta = inverse_dispersions(rng, mean)
+    rna = annotated(negative_binomial(rng, mean, theta), cells.obs(), {"mean": mean})
+    cells.keep_factors(rna)
+    return rna
+
+
 def named(word: str, numbers: Sequence[int] | np.ndarray[Any, Any]) -> pd.Categorical[str]:
     """``batch_0``, ``batch_2``, … from a word and numbers."""
     import pandas as pd

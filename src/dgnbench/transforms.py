@@ -90,6 +90,11 @@ def inverse_dispersion(counts: Any, expected: Any) -> FloatArray:
     return clipped
 
 
+def scale_of(modality: str) -> str:
+    """The name of the scale on which a modality's values are predicted."""
+    return "clr_per_cell" if modality == "protein" else "log1p_cp10k"
+
+
 def on_scale(counts: Any, scale: str) -> FloatArray:
     """Counts (cells, features) on a scale by its name in ``uns["scale"]``, dense float64.
 

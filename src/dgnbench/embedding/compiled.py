@@ -29,6 +29,20 @@ def _distances(one, others, first, last, out):
 
 
 @compiled
+def _add_by_label(distances, first, last, label, ends, sums):
+    """Add to `sums` (labels,) the distances to the cells first … last, the first of which has `label`."""
+    j = first
+    while j < last:
+        end = min(last, ends[label])
+        total = 0.0
+        for k in range(j - first, end - first):
+            total += distances[k]
+        sums[label] += total
+        j = end
+        label += 1
+
+
+@compiled
 def pairs_by_label(x, transposed, labels, ends):
     """Sums of the distances of every cell to the cells of every label, (cells, labels); each pair once.
 
@@ -48,16 +62,7 @@ def pairs_by_label(x, transposed, labels, ends):
             row = to_label[labels[i]]
             for j in range(last - first):
                 row[first + j] += out[j]
-            j = first
-            label = labels[first]
-            while j < last:
-                end = min(last, ends[label])
-                total = 0.0
-                for k in range(j - first, end - first):
-                    total += out[k]
-                sums[i, label] += total
-                j = end
-                label += 1
+            _add_by_label(out, first, last, labels[first], ends, sums[i])
     return sums + to_label.T
 
 
@@ -71,17 +76,10 @@ def some_by_label(some, transposed, ends):
         last = min(n, block + BLOCK)
         for i in range(len(some)):
             _distances(some[i], transposed, block, last, out)
-            j, label = block, 0
+            label = 0
             while ends[label] <= block:
                 label += 1
-            while j < last:
-                end = min(last, ends[label])
-                total = 0.0
-                for k in range(j - block, end - block):
-                    total += out[k]
-                sums[i, label] += total
-                j = end
-                label += 1
+            _add_by_label(out, block, last, label, ends, sums[i])
     return sums
 
 

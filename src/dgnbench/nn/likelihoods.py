@@ -114,13 +114,7 @@ def _by_torch(
     x, mu, r = (part.double() for part in (x, mean.gather(1, genes), theta[genes]))
     inverse = 1 / (r + mu + EPSILON)
     log_r_share = -torch.log1p(mu / r)
-    value = (
-        torch.lgamma(x + r)
-        - torch.lgamma(r)
-        - torch.lgamma(x + 1)
-        + x * torch.log((mu + EPSILON) * inverse)
-        + r * log_r_share
-    )
+    value = log_nb(x, mu, r)
     share = (x + r) * inverse
     x_by_mean = x / (mu + EPSILON) - share
     x_by_theta = torch.digamma(x + r) - torch.digamma(r) + log_r_share + 1 - share

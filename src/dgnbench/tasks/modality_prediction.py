@@ -20,7 +20,7 @@ def split(data: MuData, *, seed: int) -> tuple[Problem, Solution]:
     import numpy as np
 
     from dgnbench.splitting import batches, column, generator, part, rows_of, seen_genes, test_cells
-    from dgnbench.transforms import clr_per_cell, log1p_cp10k
+    from dgnbench.transforms import on_scale, scale_of
 
     rna = data["rna"]
     name = next(modality for modality in data.mod if modality != "rna")
@@ -33,15 +33,11 @@ def split(data: MuData, *, seed: int) -> tuple[Problem, Solution]:
 
     # Proteins are compositional within a cell and have no empty droplets here: CLR per cell uses
     # nothing but the cell itself, so nothing of the test batch leaks into the scale.
-    scale = "clr_per_cell" if name == "protein" else "log1p_cp10k"
-
-    def normalised(counts: object) -> np.ndarray:
-        values = clr_per_cell(counts) if scale == "clr_per_cell" else log1p_cp10k(counts)
-        return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+    scale = scale_of(name)
 
     def target(rows: np.ndarray, prefix: str, **columns: Any) -> AnnData:
         counts = second.X[rows]
-        made = part(normalised(counts), prefix, second.var_names, **columns)
+        made = part(on_scale(counts, scale), prefix, second.var_names, **columns)
         made.layers["counts"] = counts
         made.uns |= {"scale": scale, "modality": name}
         return made
