@@ -72,9 +72,9 @@ def _means_within(kernel, x):
 
 def _some(x):
     """At most `LARGEST` rows, drawn at random whatever their order."""
-    if len(x) <= LARGEST:
+    if x.shape[0] <= LARGEST:
         return x
-    drawn = np.random.default_rng(0).choice(len(x), LARGEST, replace=False)
+    drawn = np.random.default_rng(0).choice(x.shape[0], LARGEST, replace=False)
     return _in_own_order(x)[drawn]
 
 
@@ -137,13 +137,24 @@ def rf_auroc(solution, output, shared):
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 
-    real = _in_own_order(_dense(log1p_cp10k(solution["truth"].X)))
-    made = _in_own_order(_dense(log1p_cp10k(output)))
+    whole = solution["truth"].X, output
+    real, made = (_dense(_in_own_order(_some(log1p_cp10k(cells)))) for cells in whole)
     x = np.vstack([real, made])
     y = np.repeat([0, 1], [len(real), len(made)])
     forest = RandomForestClassifier(100, min_samples_leaf=2, random_state=0)
     folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=N_SHUFFLES, random_state=0)
-    return max(0.5, cross_val_score(forest, x, y, cv=folds, scoring="roc_auc").mean())
+    value = max(0.5, cross_val_score(forest, x, y, cv=folds, scoring="roc_auc").mean())
+    cells = sum(counts.shape[0] for counts in whole)
+    if len(x) == cells:
+        return value
+    return Estimate(value, _error_of_area(value, len(real), len(made)), len(x), cells)
+
+
+def _error_of_area(area, m, n):
+    """Standard error of the area under a curve (Hanley & McNeil 1982, 10.1148/radiology.143.1.7063747)."""
+    of_real, of_made = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (m - 1) * (of_real - area**2) + (n - 1) * (of_made - area**2)
+    return (spread / (m * n)) ** 0.5
 
 
 def mode_coverage(solution, output, shared):
@@ -233,9 +244,9 @@ def correlation_error(solution, output, shared):
     """
 
     def of_real():
-        log = _dense(log1p_cp10k(solution["truth"].X))
-        genes = np.argsort(-log.var(axis=0), kind="stable")[:N_VARIABLE]
-        return genes, _by_half(log[:, genes], seed=0)
+        log = log1p_cp10k(solution["truth"].X)
+        genes = np.argsort(-_moments(log)[1], kind="stable")[:N_VARIABLE]
+        return genes, _by_half(_dense(log[:, genes]), seed=0)
 
     genes, real = shared.per_solution("correlations", of_real)
     signal = np.mean(real[:, 0] * real[:, 1])
@@ -243,7 +254,7 @@ def correlation_error(solution, output, shared):
     if signal < NO_SIGNAL * noise:
         raise NotApplicable("the correlations of the held-out cells are hardly more than noise")
     # Another seed: halved alike, both would err alike, and too little noise would be taken off.
-    off = real - _by_half(_dense(log1p_cp10k(output))[:, genes], seed=1)
+    off = real - _by_half(_dense(log1p_cp10k(output)[:, genes]), seed=1)
     return np.mean(off[:, 0] * off[:, 1]) / signal
 
 

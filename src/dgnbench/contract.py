@@ -44,12 +44,13 @@ class Declined(Exception):
 class Estimate(float):
     """A score from a sample of the cells; `note` says how many, and its standard error."""
 
+    WITH_ERROR = ", standard error "  # between the two halves of a note
     note: str
 
     def __new__(cls, value: float, error: float, used: int, cells: int) -> Estimate:
         """From `used` of `cells` cells, with a standard error on the scale of the score."""
         made = super().__new__(cls, value)
-        made.note = f"{used:,} of {cells:,} cells, standard error {error:.2g}"
+        made.note = f"{used:,} of {cells:,} cells{cls.WITH_ERROR}{error:.2g}"
         return made
 
 

@@ -58,7 +58,19 @@ def _r(together: Any, norm_a: Any, norm_b: Any, size_a: Any, size_b: Any) -> Any
 
 
 def mean_spearman(a: Any, b: Any, axis: int) -> float:
-    """As `mean_pearson`, of ranks (ties get their mean rank); both dense, O(n log n) a vector."""
+    """As `mean_pearson`, of ranks (ties get their mean rank).
+
+    Notes
+    -----
+    O(rows * columns * log) time; beside the inputs some vectors at a time are dense, as many values as
+    `BLOCK` rows or columns have.
+    """
     from scipy.stats import rankdata
 
-    return mean_pearson(rankdata(a, axis=axis), rankdata(b, axis=axis), axis)
+    if axis == 0:
+        a, b = (m.T.tocsr() if sparse.issparse(m) else np.asarray(m).T for m in (a, b))
+    a, b = (sparse.csr_matrix(m) if sparse.issparse(m) else np.asarray(m) for m in (a, b))
+    if a.shape != b.shape:
+        raise ValueError(f"correlation: wanted two matrices of one shape, got {a.shape}, {b.shape}")
+    ranked = ([rankdata(m, axis=1) for m in blocks] for blocks in _blocks(a, b))
+    return float(np.concatenate([_of_rows(*blocks) for blocks in ranked]).mean())

@@ -34,7 +34,8 @@ class Results:
         for name in runs.columns[runs.columns.str.startswith(NUMBERS)]:
             runs[name] = pd.to_numeric(runs[name])
         scores = pd.read_csv(folder / "scores.csv")
-        scores["reason"] = scores["reason"].fillna("")
+        for words in ("reason", "note"):
+            scores[words] = scores[words].fillna("")
         return cls(folder, runs, scores, json.loads((folder / "manifest.json").read_text()))
 
     @property

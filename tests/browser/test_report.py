@@ -8,6 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
+from dgnbench.collecting import SCORE_COLUMNS
+from dgnbench.contract import Estimate
 from dgnbench.report import render
 from tests.conftest import PLANTED, ROOT, skip_or_fail
 from tests.made_up_benchmark import write_benchmark
@@ -288,6 +290,20 @@ def test_on_a_narrow_screen_only_tables_scroll_sideways(opened, report, big):
     for file in (report, big):
         page = opened(file, NARROW)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+def test_scores_from_a_sample_say_so_with_their_largest_error(opened, tmp_path):
+    folder = tmp_path / "sampled"
+    scores = write_benchmark(folder, {"alpha": {"good": 0.8, "base": 0.5}}, baselines=("base",))
+    mine = scores["dataset"] == "d01"
+    scores.loc[mine, "note"] = [
+        Estimate(0.5, 0.002 * (1 + i % 4), 10_000, 50_000).note for i in range(mine.sum())
+    ]
+    scores[list(SCORE_COLUMNS)].to_csv(folder / "scores.csv", index=False)
+    render(folder, folder / "report.html", ROOT / "reports")
+    said = opened(folder / "report.html").locator("#coverage ul li")
+    assert said.count() == 1
+    assert "10,000 of 50,000 cells, standard error up to 0.008" in said.inner_text()
 
 
 def test_every_link_within_the_page_leads_somewhere(opened, report):

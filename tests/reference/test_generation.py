@@ -92,6 +92,27 @@ def test_a_sample_of_cells_tells_its_error_and_lies_within_it(name, seed, shift,
     assert error < (0.3 if name == "energy_distance" else 0.1)
 
 
+@pytest.mark.parametrize("area", [0.6, 0.9])
+def test_the_error_of_an_area_under_the_curve_is_its_spread(area):
+    """Of exponential scores, for which Hanley and McNeil's formula is exact."""
+    rng = np.random.default_rng(0)
+    m, n, ratio = 80, 50, area / (1 - area)
+    of_positive = rng.exponential(ratio, (4000, m, 1))
+    areas = (of_positive > rng.exponential(1, (4000, 1, n))).mean(axis=(1, 2))
+    assert areas.mean() == pytest.approx(area, abs=0.005)
+    assert METRICS._error_of_area(area, m, n) == pytest.approx(areas.std(), rel=0.05)
+
+
+def test_a_forest_sees_a_sample_of_many_cells(solution, monkeypatch):
+    made = solution["other"].X
+    whole = score("rf_auroc", solution, made * 2)
+    assert not hasattr(whole, "note")
+    monkeypatch.setattr(METRICS, "LARGEST", 100)
+    found = METRICS.rf_auroc(solution, made * 2, Shared())
+    assert found.note.startswith("200 of ")
+    assert found == METRICS.rf_auroc(solution, made.toarray() * 2, Shared())
+
+
 @pytest.mark.parametrize("name", list(FAMILY.metrics))
 def test_the_order_of_generated_cells_does_not_matter(solution, name):
     other = solution["other"].X.toarray()

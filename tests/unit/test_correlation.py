@@ -37,11 +37,14 @@ def test_a_constant_column_counts_zero(pair):
     assert mean_pearson(sparse.csr_matrix(a), b, 0) == 0
 
 
-def test_spearman_is_scipy_s(pair):
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+def test_spearman_is_scipy_s(pair, axis, form, monkeypatch):
+    monkeypatch.setattr(correlation, "BLOCK", 7)
     a, b = pair
-    columns = zip(a.T, b.T, strict=True)
-    expected = [stats.spearmanr(u, v).statistic if np.ptp(u) else 0.0 for u, v in columns]
-    assert mean_spearman(a, b, 0) == pytest.approx(np.mean(expected), abs=1e-12)
+    vectors = zip(a.T, b.T, strict=True) if axis == 0 else zip(a, b, strict=True)
+    expected = [stats.spearmanr(u, v).statistic if np.ptp(u) else 0.0 for u, v in vectors]
+    assert mean_spearman(form(a), b, axis) == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_two_shapes_are_an_error(pair):

@@ -125,6 +125,7 @@ def _page(facts: Facts, drawn: Sequence[Picture]) -> dict[str, Any]:
         "tasks": tasks,
         "coverage": covered,
         "failed_metrics": tables.failed_metrics(facts),
+        "sampled_metrics": tables.sampled_metrics(facts),
         "left_out": [
             {
                 "label": results.metrics[m["task"]][m["metric"]]["label"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dgnbench.contract import CONTROLS
+from dgnbench.contract import CONTROLS, Estimate
 from dgnbench.report.facts import Facts
 
 MEANINGLESS = ("not_applicable", "declined")  # a column of nothing else is not shown
@@ -238,3 +238,22 @@ def failed_metrics(facts: Facts) -> list[dict[str, Any]]:
         }
         for (task, metric, reason), rows in bad.groupby(["task", "metric", "reason"], sort=False)
     ]
+
+
+def sampled_metrics(facts: Facts) -> list[dict[str, Any]]:
+    """Scores from a sample of the cells: a row a task, metric and dataset, with the largest error."""
+    results, scores = facts.results, facts.results.scores
+    noted = scores[scores["note"] != ""]
+    rows = []
+    for (task, metric, dataset), own in noted.groupby(["task", "metric", "dataset"], sort=False):
+        cells, errors = zip(*(n.split(Estimate.WITH_ERROR) for n in own["note"]), strict=True)
+        rows.append(
+            {
+                "task": results.task_label(str(task)),
+                "metric": results.metrics[str(task)][str(metric)]["label"],
+                "dataset": results.dataset_label(str(dataset)),
+                "cells": ", ".join(dict.fromkeys(cells)),
+                "error": max(errors, key=float),
+            }
+        )
+    return rows
