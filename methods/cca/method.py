@@ -9,8 +9,10 @@ from dgnbench.modalities import canonical, canonical_log_odds, centred, componen
 def modality_matching(
     train_source, train_target, test_source, test_target, *, seed, n_components, n_latent
 ):
-    parts = train_source, train_target, test_source, test_target
-    return largest(canonical_log_odds(*parts, n_components, seed))
+    train = train_source, train_target
+    scores = [components(part, n_components, seed) for part in train]
+    test = test_source, test_target
+    return largest(canonical_log_odds(lambda side, part: scores[side](part), train, test))
 
 
 def joint_embedding(source, target, *, seed, n_components, n_latent):

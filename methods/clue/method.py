@@ -5,7 +5,8 @@ import torch
 from net import Clue, Discriminator
 
 from dgnbench import nn, progress
-from dgnbench.matching import match
+from dgnbench.matching import largest
+from dgnbench.modalities import canonical_log_odds
 from dgnbench.nn.counts import Counts
 from dgnbench.nn.training import minimise, train, warm_up
 from dgnbench.transforms import log1p_cp10k, on_scale, principal_components, scale_of
@@ -115,24 +116,33 @@ def modality_prediction(train_source, train_target, test_source, *, seed, normal
 
 
 def modality_matching(train_source, train_target, test_source, test_target, *, seed, **params):
-    u = _embed(train_source, train_target, test_source, test_target, seed, **params)
-    return match(*u)
+    embed = _trained_embedding(train_source, train_target, seed, **params)
+    train, test = (train_source, train_target), (test_source, test_target)
+    with progress.phase("predict"):
+        return largest(canonical_log_odds(embed, train, test))
 
 
 def joint_embedding(source, target, *, seed, **params):
-    return sum(_embed(source, target, source, target, seed, **params)) / 2
+    embed = _trained_embedding(source, target, seed, **params)
+    with progress.phase("predict"):
+        return (embed(0, source) + embed(1, target)) / 2
 
 
-def _embed(source, target, some, others, seed, normalize_u, **params):
-    """Trained on pairs: embeddings of `some` from their RNA alone, of `others` from the target alone."""
+def _trained_embedding(source, target, seed, normalize_u, **params):
+    """A function of a side, 0 or 1, and cells to their embeddings from that modality alone."""
     scale = scale_of(target.uns["modality"])
     model, features, (mean, spread), batch = _train(
         source, target, on_scale(target.X, scale), seed=seed,
         normalize_u=True if normalize_u is None else normalize_u, **params,
     )  # fmt: skip
 
-    values = (on_scale(others.X, scale) - mean) / spread
-    values = torch.as_tensor(values, dtype=torch.float32, device=batch.device)
-    with progress.phase("predict"), torch.no_grad():
-        u = model.embed("source", features(some)), model.embed("target", values)
-        return [part.cpu().numpy() for part in u]
+    def embed(side, cells):
+        if side == 0:
+            values = features(cells)
+        else:
+            values = (on_scale(cells.X, scale) - mean) / spread
+            values = torch.as_tensor(values, dtype=torch.float32, device=batch.device)
+        with torch.no_grad():
+            return model.embed(("source", "target")[side], values).cpu().numpy()
+
+    return embed

@@ -8,6 +8,8 @@ from torch.nn.functional import one_hot
 
 from dgnbench import nn, progress
 from dgnbench.contract import Declined
+from dgnbench.matching import largest
+from dgnbench.modalities import canonical_log_odds
 from dgnbench.nn.counts import Counts
 from dgnbench.nn.training import minimise, train, warm_up
 
@@ -61,18 +63,18 @@ def _latent(model, counts):
 
 
 def modality_matching(train_source, train_target, test_source, test_target, *, seed, **params):
-    from dgnbench.matching import match
-
     model, counts = _train(train_source, train_target, seed=seed, **params)
+    train, test = (train_source, train_target), (test_source, test_target)
     with progress.phase("predict"):
         joint = _latent(model, counts)
-        device = counts["source"].library.device
-        found = []
-        for k, part in zip(MODALITIES, (test_source, test_target), strict=True):
-            # a modality's own latent is brought to the joint one, by training cells that have both
-            to_joint = RidgeCV(ALPHAS).fit(_latent(model, {k: counts[k]}), joint)
-            found.append(to_joint.predict(_latent(model, {k: Counts.of(part.X, device)})))
-        return match(*found)
+        # a modality's own latent is brought to the joint one, by training cells that have both
+        to_joint = [RidgeCV(ALPHAS).fit(_latent(model, {k: counts[k]}), joint) for k in MODALITIES]
+
+        def embed(side, part):
+            own = Counts.of(part.X, counts["source"].library.device)
+            return to_joint[side].predict(_latent(model, {MODALITIES[side]: own}))
+
+        return largest(canonical_log_odds(embed, train, test))
 
 
 def joint_embedding(source, target, *, seed, **params):

@@ -6,6 +6,8 @@ from net import MODALITIES, CrossModalAutoencoder, critic_error
 
 from dgnbench import nn, progress
 from dgnbench.contract import Declined
+from dgnbench.matching import largest
+from dgnbench.modalities import canonical_log_odds
 from dgnbench.nn.adversarial import critic_network
 from dgnbench.nn.counts import Counts
 from dgnbench.nn.training import minimise, train
@@ -72,17 +74,15 @@ def _over(function, values):
 
 
 def modality_matching(train_source, train_target, test_source, test_target, *, seed, **params):
-    from dgnbench.matching import match
-
     device = nn.start(seed)
     model = _train(_values(train_source, device), _values(train_target, device), device, **params)
+    train, test = (train_source, train_target), (test_source, test_target)
+
+    def embed(side, part):
+        return _over(lambda x: model.encode(MODALITIES[side], x), _values(part, device))
+
     with progress.phase("predict"):
-        return match(
-            *(
-                _over(lambda x, k=k: model.encode(k, x), _values(part, device))
-                for k, part in zip(MODALITIES, (test_source, test_target), strict=True)
-            )
-        )
+        return largest(canonical_log_odds(embed, train, test))
 
 
 def modality_prediction(train_source, train_target, test_source, *, seed, **params):

@@ -2,10 +2,12 @@
 
 import numpy as np
 import torch
-from net import MODALITIES, Dpcca, canonical_variates, em_step, joint_loadings, posterior
+from net import MODALITIES, Dpcca, em_step, joint_loadings, posterior
 
 from dgnbench import nn, progress
 from dgnbench.contract import Declined
+from dgnbench.matching import largest
+from dgnbench.modalities import canonical_log_odds
 from dgnbench.nn.counts import Counts
 from dgnbench.nn.training import minimise, train
 from dgnbench.transforms import log1p_cp10k
@@ -41,11 +43,6 @@ class Fitted:
         )
         loadings = joint_loadings(self.loadings) if len(m) > 1 else self.loadings[m[0]]
         return y @ posterior(loadings, torch.cat([self.noise[i] for i in m]))[0][:, :k]
-
-    def canonical(self, modality, values):
-        """Canonical variates of cells of one modality, weighed by their correlation, (cells, n_latent)."""
-        maps, correlations = canonical_variates(self.loadings, self.noise)
-        return self.shared({modality: values}) @ maps[MODALITIES.index(modality)] * correlations
 
     def translated(self, values, n_samples):
         """The target's mean over draws of its embedding given the source's, (cells, n_target)."""
@@ -101,17 +98,15 @@ def _fit(
 def modality_matching(
     train_source, train_target, test_source, test_target, *, seed, n_samples, **params
 ):
-    from dgnbench.matching import match
-
     device = nn.start(seed)
     fitted = _fit(_values(train_source, device), _values(train_target, device), device, **params)
+    train, test = (train_source, train_target), (test_source, test_target)
+
+    def embed(side, part):
+        return fitted.shared({MODALITIES[side]: _values(part, device)}).cpu().numpy()
+
     with progress.phase("predict"):
-        return match(
-            *(
-                fitted.canonical(k, _values(part, device)).cpu().numpy()
-                for k, part in zip(MODALITIES, (test_source, test_target), strict=True)
-            )
-        )
+        return largest(canonical_log_odds(embed, train, test))
 
 
 def joint_embedding(source, target, *, seed, n_samples, **params):

@@ -81,30 +81,6 @@ def em_step(moments, loadings, noise):
     return new_loadings, new_noise
 
 
-def canonical_variates(loadings, noise):
-    """What makes the two modalities' views of the shared factors comparable.
-
-    Given its embeddings alone, modality m sees factors of covariance C_m (Bach & Jordan 2005, A
-    probabilistic interpretation of canonical correlation analysis). Where it sees nothing of a factor, the
-    other modality's view says nothing about it.
-
-    Returns
-    -------
-    For each modality a map (n_latent, n_latent), by which the shared factors' posterior mean given it
-    becomes canonical variates of unit variance; and their correlations, (n_latent,), descending.
-    """
-    k = loadings[0].shape[1] // 2
-    roots, inverse_roots = [], []
-    for own, its_noise in zip(loadings, noise, strict=True):
-        seen = own.new_ones(k).diag() - posterior(own, its_noise)[1][:k, :k]
-        values, vectors = torch.linalg.eigh(seen)
-        values = values.clamp(min=SMALLEST)
-        roots.append(vectors * values.sqrt() @ vectors.T)
-        inverse_roots.append(vectors * values.rsqrt() @ vectors.T)
-    left, correlations, right = torch.linalg.svd(roots[0] @ roots[1])
-    return [inverse_roots[0] @ left, inverse_roots[1] @ right.T], correlations
-
-
 class Dpcca(nn.Module):
     """An encoder and a decoder a modality, and the factor model between their embeddings."""
 

@@ -7,6 +7,8 @@ from scipy import sparse
 
 from dgnbench import nn, progress
 from dgnbench.contract import Declined
+from dgnbench.matching import largest
+from dgnbench.modalities import canonical_log_odds
 from dgnbench.nn.counts import Counts
 from dgnbench.nn.training import minimise, train, warm_up
 from dgnbench.transforms import on_scale
@@ -82,15 +84,14 @@ def _latent(model, modality, part):
 def modality_matching(
     train_source, train_target, test_source, test_target, *, seed, n_samples, **params
 ):
-    from dgnbench.matching import match
-
     model, _ = _train(train_source, train_target, train_target.X, seed=seed, **params)
+    train, test = (train_source, train_target), (test_source, test_target)
+
+    def embed(side, part):
+        return _latent(model, MODALITIES[side], part).cpu().numpy()
+
     with progress.phase("predict"):
-        source, target = (
-            _latent(model, k, part).cpu().numpy()
-            for k, part in zip(MODALITIES, (test_source, test_target), strict=True)
-        )
-        return match(source, target)
+        return largest(canonical_log_odds(embed, train, test))
 
 
 def joint_embedding(source, target, *, seed, n_samples, **params):

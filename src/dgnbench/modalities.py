@@ -90,7 +90,8 @@ def canonical(x: Any, y: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
 
     def whitening(block: Any) -> Any:
         values, vectors = np.linalg.eigh(block)
-        return vectors / np.sqrt(np.maximum(values, 1e-9 * values[-1])) @ vectors.T
+        smallest = max(1e-9 * values[-1], np.finfo(float).tiny)  # of a constant embedding all are 0
+        return vectors / np.sqrt(np.maximum(values, smallest)) @ vectors.T
 
     of_x, of_y = whitening(covariance[:p, :p]), whitening(covariance[p:, p:])
     left, correlations, right = np.linalg.svd(of_x @ covariance[:p, p:] @ of_y, full_matrices=False)
@@ -123,23 +124,36 @@ def log_odds_of_pairs(u: Any, v: Any, correlations: Any) -> FloatArray:
 
 
 def canonical_log_odds(
-    train_source: Any, train_target: Any, test_source: Any, test_target: Any, n: int, seed: int
+    embed: Callable[[int, Any], Any], train: tuple[Any, Any], test: tuple[Any, Any]
 ) -> FloatArray:
-    """`log_odds_of_pairs` of test cells on canonical variates of `n` components of training pairs.
+    """How much likelier test cells are as a pair than apart, by an embedding of either modality.
 
-    Both test sides hold the same cells, so that their means must agree, in every batch: they are centred.
+    `log_odds_of_pairs` on the canonical variates of the training pairs' embeddings. Embeddings are centred
+    within a batch: both test sides hold the same cells, so that their means must agree.
+
+    Parameters
+    ----------
+    embed
+        From 0 (source) or 1 (target) and a part to an array (cells, dimensions) of that side.
+    train, test
+        The two modalities' parts: training pairs in one order, test cells in any.
+
+    Returns
+    -------
+    (test source cells, test target cells), natural log.
 
     Raises
     ------
     Declined
         With more than 20,000 test cells.
     """
-    if test_source.n_obs > MOST_CELLS:
-        raise Declined(f"{test_source.n_obs} test cells; all pairs of {MOST_CELLS} fit in memory")
-    of_source, of_target = (components(part, n, seed) for part in (train_source, train_target))
-    correlations, a, b = canonical(
-        centred(of_source(train_source)), centred(of_target(train_target))
+    most = max(part.n_obs for part in test)
+    if most > MOST_CELLS:
+        raise Declined(f"{most} test cells; all pairs of {MOST_CELLS} fit in memory")
+    known, found = (
+        [centred(embed(side, part), part.obs.get("batch")) for side, part in enumerate(parts)]
+        for parts in (train, test)
     )
-    u = centred(of_source(test_source), test_source.obs.get("batch")) @ a
-    v = centred(of_target(test_target), test_target.obs.get("batch")) @ b
+    correlations, *maps = canonical(*known)
+    u, v = (x @ to_variates for x, to_variates in zip(found, maps, strict=True))
     return log_odds_of_pairs(u, v, correlations)

@@ -1,14 +1,22 @@
 """Linear baselines of two modalities against closed forms and other implementations."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import AnnData
 from scipy import sparse
 from scipy.stats import multivariate_normal
 
+from dgnbench import modalities
 from dgnbench.contract import Declined
 from dgnbench.matching import largest, sinkhorn
-from dgnbench.modalities import canonical, centred, components, log_odds_of_pairs
+from dgnbench.modalities import (
+    canonical,
+    canonical_log_odds,
+    centred,
+    components,
+    log_odds_of_pairs,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -47,6 +55,43 @@ def test_log_odds_of_pairs_are_those_of_gaussian_densities():
             for k in range(2)
         )
         assert found[i, j] == pytest.approx(wanted)
+
+
+def paired_parts(n, batch=("a", "b")):
+    """Training pairs and as many test cells of two correlated embeddings, which batches shift."""
+    x = RNG.normal(size=(2 * n, 3))
+    y = x @ RNG.normal(size=(3, 4)) + RNG.normal(size=(2 * n, 4))
+    obs = pd.DataFrame({"batch": np.resize(batch, 2 * n)}, index=[str(i) for i in range(2 * n)])
+    sides = [AnnData(values, obs=obs) for values in (x, y)]
+    return [[side[rows] for side in sides] for rows in (slice(n), slice(n, None))]
+
+
+def test_log_odds_of_embedded_pairs_see_no_linear_map_of_an_embedding_and_no_batch():
+    train, test = paired_parts(200)
+    plain = canonical_log_odds(lambda side, part: part.X, train, test)
+    to = [3 * np.linalg.qr(RNG.normal(size=(k, k)))[0] for k in (3, 4)]
+    apart = {"a": 0.0, "b": 5.0}
+
+    def turned(side, part):
+        return part.X @ to[side] + part.obs["batch"].map(apart).to_numpy(float)[:, None]
+
+    found = canonical_log_odds(turned, train, test)
+    assert found == pytest.approx(plain, abs=0.3)  # shrinkage sees the scale
+    assert np.corrcoef(found.ravel(), plain.ravel())[0, 1] > 0.999
+    own, others = np.diag(plain).mean(), plain.mean()
+    assert own > 1 > others
+
+
+def test_log_odds_of_embeddings_that_say_nothing_are_even():
+    train, test = paired_parts(50)
+    found = canonical_log_odds(lambda side, part: np.ones((part.n_obs, 2)), train, test)
+    assert found == pytest.approx(np.zeros((50, 50)))
+
+
+def test_more_cells_than_all_pairs_of_fit_are_declined(monkeypatch):
+    monkeypatch.setattr(modalities, "MOST_CELLS", 49)
+    with pytest.raises(Declined, match="50 test cells"):
+        canonical_log_odds(lambda side, part: part.X, *paired_parts(50))
 
 
 def test_a_plan_of_optimal_transport_has_even_marginals_and_the_scaled_kernel():

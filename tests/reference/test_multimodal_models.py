@@ -268,19 +268,15 @@ def test_em_of_probabilistic_cca_never_loses_likelihood_and_finds_the_model(load
     assert (covariance(loadings, noise) - truth).abs().max() < 0.05 * truth.abs().max()
 
 
-def test_the_canonical_variates_of_probabilistic_cca_are_those_of_cca(loaded):
+def test_what_each_modality_tells_of_shared_factors_correlates_as_in_cca(loaded):
     net = loaded("dpcca").net
     y, loadings, noise = factor_model(50000)
-    maps, correlations = net.canonical_variates(loadings, noise)
-    variates = [
-        y[:, rows] @ net.posterior(own, its)[0][:, :2] @ to
-        for rows, own, its, to in zip((slice(6), slice(6, 12)), loadings, noise, maps, strict=True)
+    told = [
+        y[:, rows] @ net.posterior(own, its)[0][:, :2]
+        for rows, own, its in zip((slice(6), slice(6, 12)), loadings, noise, strict=True)
     ]
     classical = canonical_correlations(y[:, :6], y[:, 6:])
-    assert np.allclose(correlations, classical[:2], atol=0.01)
-    found = np.corrcoef(torch.cat(variates, 1).numpy().T)
-    assert np.allclose(found[:2, 2:], np.diag(correlations), atol=0.02)
-    assert np.allclose(torch.cat(variates, 1).std(0), 1, atol=0.02)
+    assert np.allclose(canonical_correlations(*told), classical[:2], atol=0.01)
 
 
 def test_the_losses_of_cross_modal_autoencoders_are_their_closed_forms(loaded):
