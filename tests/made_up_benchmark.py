@@ -95,7 +95,7 @@ def write_benchmark(
             },
             "metrics": {
                 f"family_{t}": {
-                    "task": t,
+                    "tasks": [t],
                     "metrics": {
                         f"m{k}": {"label": f"Metric {k}", "summary": "A number.", "direction": "max",
                                   "reference": "none: made up"}

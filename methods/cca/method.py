@@ -16,8 +16,18 @@ def modality_matching(
 
 
 def joint_embedding(source, target, *, seed, n_components, n_latent):
-    """The variates of both sides weighed by their correlation, the mean of the two."""
-    x, y = (centred(components(part, n_components, seed)(part)) for part in (source, target))
-    correlations, a, b = canonical(x, y)
-    k = min(n_latent, len(correlations))
-    return ((x @ a + y @ b) / 2 * np.sqrt(correlations))[:, :k]
+    """The variates of both sides weighed by their correlation, the mean of the two.
+
+    Of a cell without a target its variates are expected from the source's: those times the correlation.
+    """
+    x, y = (components(part, n_components, seed)(part) for part in (source, target))
+    both = source.obs_names.get_indexer(target.obs_names)
+    x, y = x - x[both].mean(axis=0), centred(y)
+    correlations, a, b = canonical(x[both], y)
+    u, k = x @ a, min(n_latent, len(correlations))
+    v = u * correlations
+    v[both] = y @ b
+    return ((u + v) / 2 * np.sqrt(correlations))[:, :k]
+
+
+mosaic_embedding = joint_embedding

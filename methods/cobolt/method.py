@@ -20,6 +20,7 @@ ALPHAS = np.logspace(-3, 3, 7)  # of the ridge regressions; ours
 def _train(
     source, target, *, seed, n_topics, hidden, epochs, batch_size, learning_rate, warm_up_epochs
 ):
+    """The model, counts and, of every source cell, its row of the target, −1 where it has none."""
     device = nn.start(seed)
     counts = {k: Counts.of(x.X, device) for k, x in zip(MODALITIES, (source, target), strict=True)}
     for part, x in zip((source, target), counts.values(), strict=True):
@@ -31,16 +32,28 @@ def _train(
     ).to(device)
     progress.parameters(sum(p.numel() for p in model.parameters()))
     optimiser = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
+    place = target.obs_names.get_indexer(source.obs_names)
+    place = torch.as_tensor(place, device=counts["source"].home)
 
     def step(rows, epoch):
-        losses = model.losses({k: counts[k][rows] for k in MODALITIES}, batch[rows])
-        nll, kl = (part.mean() for part in losses)
+        has_both = place[rows] >= 0
+        if has_both.sum() == 1:  # BatchNorm cannot use one cell; its RNA can go with the others
+            has_both[:] = False
+        losses = []
+        if has_both.any():
+            both = rows[has_both]
+            cells = {"source": counts["source"][both], "target": counts["target"][place[both]]}
+            losses.append(model.losses(cells, batch[both]))
+        if (~has_both).sum() > 1:
+            one = rows[~has_both]
+            losses.append(model.losses({"source": counts["source"][one]}, batch[one]))
+        nll, kl = (torch.cat(parts).mean() for parts in zip(*losses, strict=True))
         minimise(optimiser, nll + warm_up(epoch, warm_up_epochs) * kl)
         return {"loss": nll + kl, "reconstruction": nll, "kl": kl}
 
-    rows = torch.arange(source.n_obs, device=counts["source"].home)
+    rows = torch.arange(source.n_obs, device=place.device)
     train([model], [optimiser], step, rows, epochs=epochs, batch_size=batch_size)
-    return model, counts
+    return model, counts, place
 
 
 def _one_hot(cells, device):
@@ -51,19 +64,23 @@ def _one_hot(cells, device):
     return one_hot(torch.as_tensor(codes, device=device)).float()
 
 
-def _latent(model, counts):
-    """Posterior mean, centred within a cell, which softmax does not see; (cells, n_topics)."""
-    first = next(iter(counts.values()))
+def _latent(model, counts, rows=None):
+    """Posterior mean, centred within a cell, which softmax does not see; (cells, n_topics).
+
+    `counts` and, where not all, `rows` are a dict by modality.
+    """
+    rows = rows or {k: torch.arange(len(part), device=part.home) for k, part in counts.items()}
     blocks = []
     with torch.no_grad():
-        for rows in torch.arange(len(first), device=first.home).split(AT_ONCE):
-            blocks.append(model.latent({k: part[rows] for k, part in counts.items()}).mean)
+        for some in zip(*(rows[k].split(AT_ONCE) for k in counts), strict=True):
+            cells = {k: part[r] for (k, part), r in zip(counts.items(), some, strict=True)}
+            blocks.append(model.latent(cells).mean)
     z = torch.cat(blocks)
     return (z - z.mean(1, keepdim=True)).cpu().numpy()
 
 
 def modality_matching(train_source, train_target, test_source, test_target, *, seed, **params):
-    model, counts = _train(train_source, train_target, seed=seed, **params)
+    model, counts, _ = _train(train_source, train_target, seed=seed, **params)
     train, test = (train_source, train_target), (test_source, test_target)
     with progress.phase("predict"):
         joint = _latent(model, counts)
@@ -78,6 +95,17 @@ def modality_matching(train_source, train_target, test_source, test_target, *, s
 
 
 def joint_embedding(source, target, *, seed, **params):
-    model, counts = _train(source, target, seed=seed, **params)
+    model, counts, place = _train(source, target, seed=seed, **params)
     with progress.phase("predict"):
-        return _latent(model, counts)
+        both = torch.nonzero(place >= 0).flatten()
+        joint = _latent(model, counts, {"source": both, "target": place[both]})
+        if len(both) == len(place):
+            return joint
+        of_source = _latent(model, {"source": counts["source"]})
+        both = both.cpu().numpy()
+        z = RidgeCV(ALPHAS).fit(of_source[both], joint).predict(of_source)
+        z[both] = joint
+        return z
+
+
+mosaic_embedding = joint_embedding

@@ -91,12 +91,13 @@ class Cobolt(nn.Module):
     def losses(self, counts, batch):
         """Negative log-likelihood and KL of every cell, (cells,) both.
 
-        Each is a sum over the sets of modalities that a cell could have been seen with; a set explains its
-        own members. `batch` is one-hot (cells, n_batches).
+        Each is a sum over those of `SUBSETS` that `counts`, a dict of `Counts`, holds all of: the sets of
+        modalities that a cell could have been seen with. A set explains its own members. `batch` is one-hot
+        (cells, n_batches).
         """
-        experts = {k: self.encoders[k](counts[k]) for k in MODALITIES}
+        experts = {k: self.encoders[k](counts[k]) for k in counts}
         nll, kl = 0.0, 0.0
-        for subset in SUBSETS:
+        for subset in (s for s in SUBSETS if set(s) <= set(counts)):
             q = product_of_experts([self.prior, *(experts[k] for k in subset)])
             topics = torch.softmax(q.rsample(), 1)
             for k in subset:

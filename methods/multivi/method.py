@@ -7,7 +7,7 @@ import scvi
 
 from dgnbench import progress
 from dgnbench.contract import Declined
-from dgnbench.nn.scvi_tools import start, train
+from dgnbench.nn.scvi_tools import start, train, zeros_where_not_measured
 
 
 def joint_embedding(source, target, *, seed, n_latent, max_epochs, batch_size, learning_rate):
@@ -15,8 +15,9 @@ def joint_embedding(source, target, *, seed, n_latent, max_epochs, batch_size, l
         raise Declined(f"MultiVI is of RNA and chromatin; this is {target.uns['modality']}")
     start(seed)
     obs = {"batch": np.asarray(source.obs.get("batch", ["one"] * source.n_obs), dtype=str)}
+    peaks = zeros_where_not_measured(target, source.obs_names)
     data = mudata.MuData(
-        {name: anndata.AnnData(of.X, obs=obs) for name, of in (("rna", source), ("atac", target))}
+        {name: anndata.AnnData(x, obs=obs) for name, x in (("rna", source.X), ("atac", peaks))}
     )
     data.obs["batch"] = obs["batch"]
     scvi.model.MULTIVI.setup_mudata(
@@ -26,3 +27,6 @@ def joint_embedding(source, target, *, seed, n_latent, max_epochs, batch_size, l
     train(model, max_epochs=max_epochs, batch_size=batch_size, lr=learning_rate)
     with progress.phase("predict"):
         return model.get_latent_representation()
+
+
+mosaic_embedding = joint_embedding

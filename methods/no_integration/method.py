@@ -10,3 +10,6 @@ def integration(counts, *, seed, n_latent):
 
 def joint_embedding(source, target, *, seed, n_latent):
     return integration(source, seed=seed, n_latent=n_latent)
+
+
+mosaic_embedding = joint_embedding

@@ -10,3 +10,6 @@ def joint_embedding(source, target, *, seed, jitter):
         raise Declined("one batch only: there is nothing to tell apart")
     one_hot = np.eye(source.obs["batch"].nunique())[source.obs["batch"].cat.codes]
     return one_hot + np.random.default_rng(seed).normal(0, jitter, one_hot.shape)
+
+
+mosaic_embedding = joint_embedding

@@ -15,3 +15,6 @@ def joint_embedding(source, target, *, seed, solution, jitter):
     if solution["truth"].obs["cell_type"].nunique() < 2:
         raise Declined("one cell type only: there is nothing to tell apart")
     return integration(source, seed=seed, solution=solution, jitter=jitter)
+
+
+mosaic_embedding = joint_embedding

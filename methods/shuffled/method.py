@@ -16,6 +16,9 @@ def joint_embedding(source, target, *, seed):
     return integration(source, seed=seed)
 
 
+mosaic_embedding = joint_embedding
+
+
 def modality_matching(train_source, train_target, test_source, test_target, *, seed):
     """One partner for every cell, at random."""
     n = test_source.n_obs

@@ -6,7 +6,7 @@ import scvi
 
 from dgnbench import progress
 from dgnbench.contract import Declined
-from dgnbench.nn.scvi_tools import start, train
+from dgnbench.nn.scvi_tools import start, train, zeros_where_not_measured
 from dgnbench.transforms import clr_per_cell
 
 
@@ -27,10 +27,16 @@ def _batch(cells, otherwise):
 def joint_embedding(source, target, *, seed, n_samples, **params):
     if target.uns["modality"] != "protein":
         raise Declined(f"totalVI is of RNA and protein; this is {target.uns['modality']}")
-    protein = target.X.toarray()
-    model = _train(source.X, protein, _batch(source, "one"), seed=seed, **params)
+    protein = zeros_where_not_measured(target, source.obs_names).toarray()
+    # a batch of its own for cells without proteins: totalVI asks by batch whether they were measured
+    measured = source.obs_names.isin(target.obs_names)
+    batch = np.where(measured, _batch(source, "one"), [f"{b}, RNA" for b in _batch(source, "one")])
+    model = _train(source.X, protein, batch, seed=seed, **params)
     with progress.phase("predict"):
         return model.get_latent_representation()
+
+
+mosaic_embedding = joint_embedding
 
 
 def modality_prediction(train_source, train_target, test_source, *, seed, n_samples, **params):

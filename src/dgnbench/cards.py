@@ -167,13 +167,13 @@ class MetricCard:
 
 @dataclass(frozen=True)
 class MetricFamily:
-    """``metrics/<family>/metric.yaml``: the numbers of one task."""
+    """``metrics/<family>/metric.yaml``: the numbers of a task, or of several that are scored alike."""
 
     id: str
     folder: Path
     label: str
     summary: str
-    task: str
+    tasks: tuple[str, ...]
     metrics: Mapping[str, MetricCard]
 
 
@@ -209,7 +209,7 @@ class House:
 
     def metrics_of(self, task: str) -> dict[str, MetricFamily]:
         """The metric families that score a task."""
-        return {f: self.metrics[f] for f in self.metrics if self.metrics[f].task == task}
+        return {f: self.metrics[f] for f in self.metrics if task in self.metrics[f].tasks}
 
 
 def root() -> Path:
@@ -409,10 +409,10 @@ def read_metric(card: Path, where: str) -> MetricFamily:
     """Read and check one metric family's card."""
     data = read_yaml(card)
     check_against("metric", data, where)
-    if data["task"] not in all_tasks():
-        raise CardError(
-            f"{where}: task: no task named '{data['task']}'; {nearest(data['task'], all_tasks())}"
-        )
+    tasks = _names(data.pop("task"))
+    for task in tasks:
+        if task not in all_tasks():
+            raise CardError(f"{where}: task: no task named '{task}'; {nearest(task, all_tasks())}")
     numbers = {
         name: MetricCard(
             id=name,
@@ -425,7 +425,9 @@ def read_metric(card: Path, where: str) -> MetricFamily:
         )
         for name, number in data["metrics"].items()
     }
-    return MetricFamily(id=card.parent.name, folder=card.parent, **{**data, "metrics": numbers})
+    return MetricFamily(
+        id=card.parent.name, folder=card.parent, tasks=tasks, **{**data, "metrics": numbers}
+    )
 
 
 def read_house(component_paths: Sequence[Path] = ()) -> House:
@@ -481,14 +483,24 @@ def core_files(folder: Path) -> list[Path]:
 
 
 def functions_of(file: Path) -> dict[str, ast.FunctionDef]:
-    """The plain functions of a component's file, read without importing it."""
+    """The plain functions of a component's file, read without importing it.
+
+    A second name for one, ``rna_prediction = modality_prediction``, is a function as well.
+    """
     try:
         tree = ast.parse(file.read_text(), filename=str(file))
     except FileNotFoundError:
         raise CardError(f"{file}: no such file; a component is a card and a {file.name}") from None
     except SyntaxError as error:
         raise CardError(f"{file}:{error.lineno}: not valid Python: {error.msg}") from None
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    found: dict[str, ast.FunctionDef] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            names = [name.id for name in node.targets if isinstance(name, ast.Name)]
+            found |= {name: found[node.value.id] for name in names if node.value.id in found}
+    return found
 
 
 def check_method_code(card: MethodCard) -> None:

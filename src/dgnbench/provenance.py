@@ -126,7 +126,7 @@ def manifest(
             "metrics": {
                 family: _public(house.metrics[family])
                 for family in house.metrics
-                if house.metrics[family].task in plan.tasks
+                if set(house.metrics[family].tasks) & set(plan.tasks)
             },
         },
     }

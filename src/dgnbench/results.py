@@ -84,7 +84,8 @@ class Results:
         """Metric cards by task and id."""
         found: dict[str, dict[str, dict[str, Any]]] = {task: {} for task in self.tasks}
         for family in self.manifest["cards"]["metrics"].values():
-            found[family["task"]].update(family["metrics"])
+            for task in set(family["tasks"]) & set(found):
+                found[task].update(family["metrics"])
         return found
 
     def ok_methods(self, task: str, dataset: str, replicate: int = 0) -> list[str]:

@@ -79,8 +79,9 @@ def scores(tmp_path_factory):
 
 
 METRICS = [
-    pytest.param(family.task, metric, id=f"{family.task}-{metric.id}")
+    pytest.param(task, metric, id=f"{task}-{metric.id}")
     for family in HOUSE.metrics.cards.values()
+    for task in family.tasks
     for metric in family.metrics.values()
 ]
 

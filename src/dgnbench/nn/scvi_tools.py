@@ -23,6 +23,21 @@ def start(seed: int) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def zeros_where_not_measured(part: Any, cells: Any) -> Any:
+    """Counts of `part` for every one of `cells`, CSR, zeros where it lacks them.
+
+    scvi-tools takes a cell without any count (MultiVI), or a batch of such cells (totalVI), for one in
+    which the modality was not measured.
+    """
+    from scipy import sparse
+
+    rows = cells.get_indexer(part.obs_names)
+    place = sparse.csr_matrix(
+        (np.ones(len(rows), part.X.dtype), (rows, np.arange(len(rows)))), (len(cells), len(rows))
+    )
+    return sparse.csr_matrix(place @ part.X)
+
+
 def train(model: Any, **options: Any) -> None:
     """``model.train(**options)`` on a GPU if there is one, within the budget, its curves in the history.
 
