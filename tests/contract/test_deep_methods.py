@@ -62,6 +62,7 @@ def score(metric, task, group, output):
         ("scmm", "modality_prediction"),
         ("dpcca", "modality_prediction"),
         ("cross_modal_ae", "modality_prediction"),
+        ("magan", "modality_matching"),
     ],
 )
 def test_the_same_seed_gives_the_same_score_in_another_process(
@@ -88,6 +89,7 @@ def test_the_same_seed_gives_the_same_score_in_another_process(
         ("scmm", "modality_prediction", {"epochs": 2}),
         ("dpcca", "modality_prediction", {"epochs": 2}),
         ("cross_modal_ae", "modality_prediction", {"epochs": 2}),
+        ("magan", "modality_matching", {"epochs": 2}),
     ],
 )
 def test_another_seed_gives_another_output(method, task, params, groups, tmp_path):
@@ -133,6 +135,8 @@ def test_training_ends_when_the_budget_of_time_is_used_up(card, groups, tmp_path
         ("scmm", "modality_prediction", "rmse", "mean"),
         ("dpcca", "modality_prediction", "rmse", "mean"),
         ("cross_modal_ae", "modality_prediction", "rmse", "mean"),
+        ("magan", "modality_matching", "foscttm", "random_matching"),
+        ("magan", "modality_matching", "foscttm", "procrustes"),
         ("wgan_gp", "generation", "energy_distance", "shuffled"),
         ("wgan_gp", "generation", "energy_distance", "nb_per_type"),
         ("gan", "generation", "energy_distance", "shuffled"),

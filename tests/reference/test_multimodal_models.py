@@ -323,3 +323,57 @@ def test_the_losses_of_cross_modal_autoencoders_are_their_closed_forms(loaded):
     assert torch.allclose(fooled, ((says["source"] - 1) ** 2).mean() + (says["target"] ** 2).mean())
     told = net.critic_error(critic, z["source"], z["target"])
     assert torch.allclose(told, (says["source"] ** 2).mean() + ((says["target"] - 1) ** 2).mean())
+
+
+def test_the_losses_of_magan_are_scipys_on_the_same_weights(loaded):
+    """Four cross entropies; fooling is one with the labels turned; errors there, and there and back."""
+    net = loaded("magan").net
+    torch.manual_seed(0)
+    generators, critics = net.Generators(3, 2, [5, 4]), net.Discriminators(3, 2, [6])
+    source, target = torch.randn(7, 3), torch.randn(7, 2)
+
+    def cross_entropy(logits, real):
+        log_odds = logits.detach().double().numpy()
+        return -stats.logistic.logcdf(log_odds if real else -log_odds).mean()
+
+    def error(x, y):
+        return ((x - y) ** 2).mean().item()
+
+    there, back = generators.to_target, generators.to_source
+    fooled, cycle, mapped = generators.losses(source, target, critics)
+    assert fooled.item() == pytest.approx(
+        cross_entropy(critics.of_target(there(source)), True)
+        + cross_entropy(critics.of_source(back(target)), True)
+    )
+    expected = error(back(there(source)), source) + error(there(back(target)), target)
+    assert cycle.item() == pytest.approx(expected)
+    apart = generators.correspondence(source, target).item()
+    assert apart == pytest.approx(error(there(source), target) + error(back(target), source))
+    told, _ = critics.losses(source, target, *(m.detach() for m in mapped))
+    each = [
+        cross_entropy(critics.of_source(source), True),
+        cross_entropy(critics.of_target(target), True),
+        cross_entropy(critics.of_source(back(target)), False),
+        cross_entropy(critics.of_target(there(source)), False),
+    ]
+    assert told.item() == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize("partner", [[1, 2, 0], [1, 0, 2]])
+def test_magan_sends_clusters_of_unpaired_cells_where_its_few_pairs_say(partner, loaded):
+    """Three clusters a domain, which may be laid on each other in six ways; 30 pairs of 600 cells."""
+    module, rng = loaded("magan"), np.random.default_rng(0)
+    centres = 2 * np.array([[0, 1], [0.9, -0.5], [-0.9, -0.5]])
+    kinds = np.tile([0, 1, 2], 200)
+    source = centres[kinds] + rng.normal(0, 0.2, (600, 2))
+    target = centres[np.array(partner)[kinds]] + rng.normal(0, 0.2, (600, 2))
+    target[30:] = rng.permutation(target[30:])
+    module.nn.start(0)
+    params = settings("magan", epochs=300, patience=300)
+    del params["n_components"]
+    domains = (torch.as_tensor(x, dtype=torch.float32) for x in (source, target))
+    generators = module._train(*domains, 30, **params)
+    with torch.no_grad():
+        mapped = generators.to_target(torch.as_tensor(source[30:], dtype=torch.float32)).numpy()
+    nearest = ((mapped[:, None] - centres) ** 2).sum(2).argmin(1)
+    assert (nearest == np.array(partner)[kinds[30:]]).mean() > 0.98
