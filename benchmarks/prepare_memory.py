@@ -53,8 +53,8 @@ def write_counts(path: Path, cells: int, genes: int, per_cell: int) -> int:
             {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (cells, genes)}
         )
         n = cells * per_cell
-        values = group.create_dataset("data", (n,), "f4", chunks=(1 << 20,))
-        columns = group.create_dataset("indices", (n,), "i4", chunks=(1 << 20,))
+        values = group.create_dataset("data", (n,), "f4", chunks=(min(n, 1 << 20),))
+        columns = group.create_dataset("indices", (n,), "i4", chunks=(min(n, 1 << 20),))
         write_elem(group, "indptr", np.arange(0, n + 1, per_cell, dtype=np.int64))
         step = genes // per_cell
         for start in range(0, cells, block):

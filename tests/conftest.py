@@ -49,3 +49,31 @@ def groups(tmp_path_factory):
         return made[task]
 
     return group
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """``loaded(method)``: its ``method.py``, imported as the runner does; `net` is its net.py."""
+    import importlib.util
+    import sys
+
+    import torch
+
+    from dgnbench import progress
+    from dgnbench.cards import read_house
+
+    def loaded(method):
+        folder = read_house().methods[method].folder
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.delitem(sys.modules, "net", raising=False)
+        spec = importlib.util.spec_from_file_location(f"method_{method}", folder / "method.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.net = sys.modules.pop("net", None)  # an adapter has none
+        return module
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small matrices: threads would only wait for each other
+    progress.start()
+    yield loaded
+    torch.set_num_threads(threads)

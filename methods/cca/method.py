@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from dgnbench.contract import Declined
 from dgnbench.matching import largest
 from dgnbench.modalities import canonical, canonical_log_odds, centred, components
+
+NONE = 1e-6  # a correlation at most this large is none
 
 
 def modality_matching(
@@ -24,6 +27,8 @@ def joint_embedding(source, target, *, seed, n_components, n_latent):
     both = source.obs_names.get_indexer(target.obs_names)
     x, y = x - x[both].mean(axis=0), centred(y)
     correlations, a, b = canonical(x[both], y)
+    if (correlations > NONE).sum() < 2:
+        raise Declined("the two modalities have fewer than two canonical correlations above 0")
     u, k = x @ a, min(n_latent, len(correlations))
     v = u * correlations
     v[both] = y @ b

@@ -24,6 +24,11 @@ def joint_embedding(source, target, *, seed, n_latent, max_epochs, batch_size, l
         data, batch_key="batch", modalities={"rna_layer": "rna", "atac_layer": "atac"}
     )
     model = scvi.model.MULTIVI(data, n_latent=n_latent)
+    if model.module.n_latent < 2:
+        raise Declined(
+            f"of {len(data.var)} features MultiVI takes {model.module.n_latent} latent dimension by "
+            "default; wanted two: give n_latent"
+        )
     train(model, max_epochs=max_epochs, batch_size=batch_size, lr=learning_rate)
     with progress.phase("predict"):
         return model.get_latent_representation()

@@ -1,42 +1,17 @@
 """Own multimodal models: losses against SciPy and closed forms, and the factors that they are to find."""
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
 import torch
 from anndata import AnnData
 from scipy import integrate, sparse, stats
 
-from dgnbench import progress
 from dgnbench.cards import read_house
 from dgnbench.contract import Declined
 from dgnbench.nn.adversarial import critic_network
 from dgnbench.nn.counts import Counts
 
 HOUSE = read_house()
-
-
-@pytest.fixture
-def loaded(monkeypatch):
-    """``loaded(method)``: its ``method.py``, imported as the runner does."""
-
-    def loaded(method):
-        folder = HOUSE.methods[method].folder
-        monkeypatch.syspath_prepend(str(folder))
-        monkeypatch.delitem(sys.modules, "net", raising=False)
-        spec = importlib.util.spec_from_file_location(f"method_{method}", folder / "method.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.net = sys.modules.pop("net", None)  # an adapter has none
-        return module
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small matrices: threads would only wait for each other
-    progress.start()
-    yield loaded
-    torch.set_num_threads(threads)
 
 
 def settings(method, **others):
