@@ -1,5 +1,7 @@
 """Matching metrics against the challenge's own number, dense definitions and closed forms."""
 
+import importlib.util
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -130,3 +132,19 @@ def test_match_weighs_the_nearest_cells_and_rows_sum_to_one():
 def test_match_of_cells_at_one_place_is_even():
     weights = match(np.zeros((3, 2)), np.zeros((4, 2)))
     assert weights.toarray() == pytest.approx(np.full((3, 4), 1 / 4))
+
+
+def test_cells_of_a_cluster_get_equal_weights_and_all_do_where_it_has_none():
+    spec = importlib.util.spec_from_file_location(
+        "cluster_matching", read_house().methods["cluster_matching"].folder / "method.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    source, target = np.array([0, 1, 2]), np.array([1, 0, 1, 1])
+    found = module.evenly_within(source, target, RNG).toarray()
+    third = 1 / 3
+    wanted = np.array([[0, 1, 0, 0], [third, 0, third, third], [0.25] * 4])
+    assert found == pytest.approx(wanted)
+    many = module.evenly_within(np.zeros(2, int), np.zeros(1500, int), RNG)
+    assert np.diff(many.indptr).tolist() == [1000, 1000]
+    assert many.sum(axis=1) == pytest.approx(np.ones((2, 1)))
