@@ -33,20 +33,20 @@ def shared_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def groups(tmp_path_factory):
-    """``groups(task)``: a folder with problem/ and solution/ of that task's small dataset."""
+    """``groups(task)``: a folder with problem/ and solution/ of that task's example, or another dataset."""
     from dgnbench.cards import read_house
     from dgnbench.tasks import all_tasks
     from dgnbench.tryout import split_dataset
 
-    made: dict[str, Path] = {}
+    made: dict[tuple[str, str], Path] = {}
 
-    def group(task: str) -> Path:
-        if task not in made:
-            dataset = all_tasks()[task].example
+    def group(task: str, dataset: str = "") -> Path:
+        dataset = dataset or all_tasks()[task].example
+        if (task, dataset) not in made:
             folder = tmp_path_factory.mktemp(task) / dataset / "r0"
             split_dataset(read_house(), task, dataset, 0, folder)
-            made[task] = folder
-        return made[task]
+            made[task, dataset] = folder
+        return made[task, dataset]
 
     return group
 

@@ -6,10 +6,10 @@ from net import Clue, Discriminator
 
 from dgnbench import nn, progress
 from dgnbench.matching import largest
-from dgnbench.modalities import canonical_log_odds
+from dgnbench.modalities import canonical_log_odds, components
 from dgnbench.nn.counts import Counts
 from dgnbench.nn.training import minimise, train, warm_up
-from dgnbench.transforms import log1p_cp10k, on_scale, principal_components, scale_of
+from dgnbench.transforms import on_scale, principal_components
 
 CLIP = 10.0  # standard deviations, as in the winning entry
 VALIDATION_SHARE = 0.1
@@ -20,21 +20,26 @@ def _moments(x):
     return x.mean(axis=0), np.where(spread > 0, spread, 1)
 
 
+def _values(part):
+    """Proteins as centred log-ratios, RNA and peaks as log1p of counts per ten thousand."""
+    protein = part.uns["modality"] == "protein"
+    return on_scale(part.X, "clr_per_cell" if protein else "log1p_cp10k")
+
+
 def _source_features(train, n_components, seed):
-    """A function of cells: components of z-scored log1p CP10k of `train`, the first of unit variance."""
-    x = log1p_cp10k(train.X).toarray()
-    mean, spread = _moments(x)
+    """A function of cells: components of z-scored values of `train`, of peaks by latent semantic indexing.
 
-    def scaled(x):
-        return np.clip((x - mean) / spread, -CLIP, CLIP)
+    The first has unit variance.
+    """
+    if train.uns["modality"] == "atac":
+        return components(train, n_components, seed)
+    mean, spread = _moments(_values(train))
 
-    pca = principal_components(scaled(x), n_components, seed)
+    def scaled(cells):
+        return np.clip((_values(cells) - mean) / spread, -CLIP, CLIP)
 
-    def features(cells):
-        x = scaled(log1p_cp10k(cells.X).toarray())
-        return pca.transform(x) / np.sqrt(pca.explained_variance_[0])
-
-    return features
+    pca = principal_components(scaled(train), n_components, seed)
+    return lambda cells: pca.transform(scaled(cells)) / np.sqrt(pca.explained_variance_[0])
 
 
 def _one_hot(cells):
@@ -115,6 +120,9 @@ def modality_prediction(train_source, train_target, test_source, *, seed, normal
         return model.predict(features(test_source), shares).cpu().numpy() * spread + mean
 
 
+rna_prediction = modality_prediction
+
+
 def modality_matching(train_source, train_target, test_source, test_target, *, seed, **params):
     embed = _trained_embedding(train_source, train_target, seed, **params)
     train, test = (train_source, train_target), (test_source, test_target)
@@ -130,9 +138,8 @@ def joint_embedding(source, target, *, seed, **params):
 
 def _trained_embedding(source, target, seed, normalize_u, **params):
     """A function of a side, 0 or 1, and cells to their embeddings from that modality alone."""
-    scale = scale_of(target.uns["modality"])
     model, features, (mean, spread), batch = _train(
-        source, target, on_scale(target.X, scale), seed=seed,
+        source, target, _values(target), seed=seed,
         normalize_u=True if normalize_u is None else normalize_u, **params,
     )  # fmt: skip
 
@@ -140,7 +147,7 @@ def _trained_embedding(source, target, seed, normalize_u, **params):
         if side == 0:
             values = features(cells)
         else:
-            values = (on_scale(cells.X, scale) - mean) / spread
+            values = (_values(cells) - mean) / spread
             values = torch.as_tensor(values, dtype=torch.float32, device=batch.device)
         with torch.no_grad():
             return model.embed(("source", "target")[side], values).cpu().numpy()

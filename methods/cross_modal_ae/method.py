@@ -14,6 +14,7 @@ from dgnbench.nn.training import minimise, train
 from dgnbench.transforms import log1p_cp10k
 
 AT_ONCE = 1024  # cells, when predicting
+HELD_OUT = 0.2  # of the cells, where training ends by how well they are predicted
 
 
 def _values(part, device):
@@ -25,8 +26,9 @@ def _values(part, device):
 
 def _train(
     source, target, device, *, n_latent, width, n_layers, critic_hidden, epochs, batch_size,
-    learning_rate, weight_decay, reconstruction, gan, supervision, noise,
+    learning_rate, weight_decay, reconstruction, gan, supervision, noise, patience,
 ):  # fmt: skip
+    """The trained model; with a `patience` the one that predicts held-out targets best."""
     values = {"source": source, "target": target}
     n_features = {k: values[k].n_genes for k in MODALITIES}
     widths = {k: min(width, n_features[k]) for k in MODALITIES}
@@ -56,6 +58,18 @@ def _train(
         return {"loss": error, "apart": apart, "critic_loss": told}
 
     rows = torch.arange(len(source), device=source.home)
+    held_out = rows[:0]
+    if patience is not None:
+        rows = rows[torch.randperm(len(rows), device=rows.device)]
+        held_out, rows = rows.tensor_split([max(2, int(HELD_OUT * len(rows)))])
+
+    def validate():
+        errors = [
+            (model.translate(source[some]) - target[some].dense()).square().mean(1)
+            for some in held_out.split(AT_ONCE)
+        ]
+        return torch.cat(errors).mean().item()
+
     train(
         [model, critic],
         [optimiser, critic_optimiser],
@@ -63,6 +77,8 @@ def _train(
         rows,
         epochs=epochs,
         batch_size=batch_size,
+        validate=None if patience is None else validate,
+        patience=patience,
     )
     return model
 
@@ -73,9 +89,12 @@ def _over(function, values):
         return np.concatenate([function(values[some]).cpu().numpy() for some in rows])
 
 
-def modality_matching(train_source, train_target, test_source, test_target, *, seed, **params):
+def modality_matching(
+    train_source, train_target, test_source, test_target, *, seed, patience, **params
+):
     device = nn.start(seed)
-    model = _train(_values(train_source, device), _values(train_target, device), device, **params)
+    source, target = (_values(part, device) for part in (train_source, train_target))
+    model = _train(source, target, device, patience=None, **params)
     train, test = (train_source, train_target), (test_source, test_target)
 
     def embed(side, part):
@@ -90,7 +109,7 @@ def modality_prediction(train_source, train_target, test_source, *, seed, **para
     scored = Counts.of(np.asarray(train_target.X), device)
     model = _train(_values(train_source, device), scored, device, **params)
     with progress.phase("predict"):
-        return _over(
-            lambda x: model.decode("target", model.encode("source", x)),
-            _values(test_source, device),
-        )
+        return _over(model.translate, _values(test_source, device))
+
+
+rna_prediction = modality_prediction

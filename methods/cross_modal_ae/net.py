@@ -49,6 +49,10 @@ class CrossModalAutoencoder(nn.Module):
         """(cells, n_latent) to values (cells, n_features)."""
         return self.decoders[modality](self.from_latent(z))
 
+    def translate(self, values):
+        """Values of the source to expected ones of the target, (cells, n_features)."""
+        return self.decode("target", self.encode("source", values))
+
     def losses(self, values, critic, noise):
         """Reconstruction, distance of a cell's two latents, and fooling of the critic, a mean () each.
 

@@ -13,6 +13,8 @@ from dgnbench.nn.training import minimise, train
 from dgnbench.transforms import log1p_cp10k
 
 AT_ONCE = 1024  # cells, when predicting
+HELD_OUT = 0.2  # of the cells, where training ends by how well they are predicted
+JUDGED_DRAWS, JUDGED_EM_STEPS = 10, 30  # there
 
 
 class Fitted:
@@ -72,8 +74,9 @@ def _values(part, device):
 
 def _fit(
     source, target, device, *, n_latent, n_embedding, hidden, epochs, batch_size, learning_rate, l1,
-    clip, em_steps, last_em_steps,
+    clip, em_steps, last_em_steps, patience=None,
 ):  # fmt: skip
+    """The trained model; with a `patience` the one that predicts held-out targets best."""
     values = {"source": source, "target": target}
     model = Dpcca(
         {k: values[k].n_genes for k in MODALITIES},
@@ -91,12 +94,25 @@ def _fit(
         return {"loss": loss, "source_error": of_source, "target_error": of_target}
 
     rows = torch.arange(len(source), device=source.home)
-    train([model], [optimiser], step, rows, epochs=epochs, batch_size=batch_size)
+    held_out = rows[:0]
+    if patience is not None:
+        rows = rows[torch.randperm(len(rows), device=rows.device)]
+        held_out, rows = rows.tensor_split([max(2, int(HELD_OUT * len(rows)))])
+
+    def validate():
+        fitted = Fitted(model, {k: values[k][rows] for k in MODALITIES}, JUDGED_EM_STEPS)
+        made = fitted.translated({"source": source[held_out]}, JUDGED_DRAWS)
+        return (made - target[held_out].dense()).square().mean().item()
+
+    train(
+        [model], [optimiser], step, rows, epochs=epochs, batch_size=batch_size,
+        validate=None if patience is None else validate, patience=patience,
+    )  # fmt: skip
     return Fitted(model, values, last_em_steps)
 
 
 def modality_matching(
-    train_source, train_target, test_source, test_target, *, seed, n_samples, **params
+    train_source, train_target, test_source, test_target, *, seed, n_samples, patience, **params
 ):
     device = nn.start(seed)
     fitted = _fit(_values(train_source, device), _values(train_target, device), device, **params)
@@ -109,7 +125,7 @@ def modality_matching(
         return largest(canonical_log_odds(embed, train, test))
 
 
-def joint_embedding(source, target, *, seed, n_samples, **params):
+def joint_embedding(source, target, *, seed, n_samples, patience, **params):
     device = nn.start(seed)
     values = {"source": _values(source, device), "target": _values(target, device)}
     fitted = _fit(*values.values(), device, **params)
@@ -123,3 +139,6 @@ def modality_prediction(train_source, train_target, test_source, *, seed, n_samp
     fitted = _fit(_values(train_source, device), scored, device, **params)
     with progress.phase("predict"):
         return fitted.translated({"source": _values(test_source, device)}, n_samples).cpu().numpy()
+
+
+rna_prediction = modality_prediction

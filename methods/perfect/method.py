@@ -13,6 +13,9 @@ def modality_prediction(train_source, train_target, test_source, *, seed, soluti
     return solution["truth"].X
 
 
+rna_prediction = modality_prediction
+
+
 def modality_matching(train_source, train_target, test_source, test_target, *, seed, solution):
     partner = solution["truth"].obs["match"].to_numpy()
     n = len(partner)

@@ -7,16 +7,17 @@ from sklearn.linear_model import RidgeCV
 from dgnbench.contract import Declined
 from dgnbench.matching import largest
 from dgnbench.modalities import MOST_CELLS, centred, components
-from dgnbench.transforms import log1p_cp10k, principal_components
 
 ALPHAS = np.logspace(-2, 5, 15)
 
 
 def modality_prediction(train_source, train_target, test_source, *, seed, n_components):
-    x = log1p_cp10k(train_source.X)
-    pca = principal_components(x, n_components, seed)
-    model = RidgeCV(ALPHAS).fit(pca.transform(x), train_target.X)
-    return model.predict(pca.transform(log1p_cp10k(test_source.X)))
+    scores = components(train_source, n_components, seed)
+    model = RidgeCV(ALPHAS).fit(scores(train_source), train_target.X)
+    return model.predict(scores(test_source))
+
+
+rna_prediction = modality_prediction
 
 
 def modality_matching(train_source, train_target, test_source, test_target, *, seed, n_components):

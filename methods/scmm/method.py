@@ -101,6 +101,13 @@ def joint_embedding(source, target, *, seed, n_samples, **params):
         return (z / 2).cpu().numpy()
 
 
+def _expected(vae, z, library, scale):
+    """The scored scale of one draw of counts, or its expectation, where that is a probability."""
+    if scale == "binary":
+        return vae.chance_of_any(z, library).cpu().numpy()
+    return on_scale(vae.draw(z, library).cpu().numpy(), scale)
+
+
 def modality_prediction(train_source, train_target, test_source, *, seed, n_samples, **params):
     model, libraries = _train(
         train_source, train_target, train_target.layers["counts"], seed=seed, **params
@@ -111,7 +118,11 @@ def modality_prediction(train_source, train_target, test_source, *, seed, n_samp
             total = 0
             for _ in range(n_samples):
                 library = libraries[torch.randint(len(libraries), (len(z),), device=z.device)]
-                drawn = model.vaes["target"].draw(z, library).cpu().numpy()
-                total = total + on_scale(drawn, train_target.uns["scale"])
+                total = total + _expected(
+                    model.vaes["target"], z, library, train_target.uns["scale"]
+                )
             blocks.append(total / n_samples)
         return np.concatenate(blocks)
+
+
+rna_prediction = modality_prediction

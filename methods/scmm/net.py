@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 from torch.distributions import Gamma, Laplace, kl_divergence
+from torch.nn.functional import logsigmoid
 
 from dgnbench.nn.blocks import CountsLinear, mlp
 from dgnbench.nn.likelihoods import log_nb_of_logits
@@ -48,6 +49,12 @@ class Vae(nn.Module):
         """Of every cell, (cells,)."""
         failures, logit, inflation = self.decode(z, counts.library)
         return log_nb_of_logits(counts, failures, logit, inflation)
+
+    def chance_of_any(self, z, library):
+        """The probability of a count above zero, (cells, n_features)."""
+        failures, logit, inflation = self.decode(z, library)
+        chance = -torch.expm1(failures * logsigmoid(-logit))
+        return chance if inflation is None else chance * torch.sigmoid(-inflation)
 
     def draw(self, z, library):
         """Counts (cells, n_features)."""

@@ -31,6 +31,9 @@ def modality_prediction(train_source, train_target, test_source, *, seed):
     return train_target.X[rows]
 
 
+rna_prediction = modality_prediction
+
+
 def generation(train, request, *, seed):
     """Every gene drawn on its own: marginals are kept, all correlation is lost."""
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from dgnbench.pictures import INK, Drawn, Grid, dense, methods_shown, short, some
 
 SHADES = LinearSegmentedColormap.from_list("shades", ["#a9c9e6", "#0072B2", "#002b45"])
-TASK = "modality_prediction"
+TASKS = ("modality_prediction", "rna_prediction")
 SHOWN = 3  # features at either end
 MOST_ROWS = 12  # methods a figure
 
@@ -88,15 +88,19 @@ def _figure(truth, made, labels, features, heads):
 
 
 def draw(results):
-    if TASK not in results.tasks:
-        return
-    for dataset in results.datasets(TASK):
-        methods = methods_shown(results, TASK, dataset, control="mean")
+    for task in TASKS:
+        if task in results.tasks:
+            yield from _of_task(results, task)
+
+
+def _of_task(results, task):
+    for dataset in results.datasets(task):
+        methods = methods_shown(results, task, dataset, control="mean")
         if not methods:
             continue
-        part = results.solution(TASK, dataset)["truth"]
+        part = results.solution(task, dataset)["truth"]
         truth = dense(part.X)
-        r = {m: _pearson(truth, dense(results.output(TASK, dataset, m))) for m in methods}
+        r = {m: _pearson(truth, dense(results.output(task, dataset, m))) for m in methods}
         judged = [r[m] for m in methods if m != "mean"]
         best, worst, median = _ends(np.stack(judged))
         features = best + worst
@@ -110,12 +114,12 @@ def draw(results):
         for number, group in enumerate(groups, 1):
             made = []
             for method in group:
-                output = dense(results.output(TASK, dataset, method))
+                output = dense(results.output(task, dataset, method))
                 made.append({"all": output, "features": output[:, features], "r": r[method]})
             which = f", {number} of {len(groups)}" if len(groups) > 1 else ""
             ends = ", ".join(f"{part.var_names[f]} {median[f]:.2f}" for f in features)
             yield Drawn(
-                TASK,
+                task,
                 dataset,
                 f"Predicted against measured values of {label}: all features, and those predicted "
                 f"best and worst by the median over methods{which}",

@@ -90,15 +90,21 @@ def inverse_dispersion(counts: Any, expected: Any) -> FloatArray:
     return clipped
 
 
+def binary(counts: Any) -> Any:
+    """1 where there is a count and 0 elsewhere, float64, CSR where the input is sparse."""
+    return (counts > 0).astype(np.float64)
+
+
 def scale_of(modality: str) -> str:
-    """The name of the scale on which a modality's values are predicted."""
-    return "clr_per_cell" if modality == "protein" else "log1p_cp10k"
+    """The name of the scale on which a modality's values are predicted, as in NeurIPS 2021."""
+    return {"protein": "clr_per_cell", "atac": "binary"}.get(modality, "log1p_cp10k")
 
 
 def on_scale(counts: Any, scale: str) -> FloatArray:
     """Counts (cells, features) on a scale by its name in ``uns["scale"]``, dense float64.
 
-    `clr_per_cell` or `log1p_cp10k`, as those functions give them.
+    `clr_per_cell`, `log1p_cp10k` or `binary`, as those functions give them.
     """
-    values = {"clr_per_cell": clr_per_cell, "log1p_cp10k": log1p_cp10k}[scale](counts)
+    scales = {"clr_per_cell": clr_per_cell, "log1p_cp10k": log1p_cp10k, "binary": binary}
+    values = scales[scale](counts)
     return np.asarray(values.toarray() if sparse.issparse(values) else values)

@@ -92,8 +92,9 @@ def test_real_cells_of_a_generation_split_are_disjoint(groups):
     assert len(np.unique(rows, axis=0)) >= 0.99 * len(rows)
 
 
-def test_the_test_batch_of_a_prediction_is_unseen(groups):
-    problem = read_parts(groups("modality_prediction") / "problem")
+@pytest.mark.parametrize("direction", ["modality_prediction", "rna_prediction"])
+def test_the_test_batch_of_a_prediction_is_unseen(groups, direction):
+    problem = read_parts(groups(direction) / "problem")
     train = set(problem["train_source"].obs["batch"])
     assert not train & set(problem["test_source"].obs["batch"])
 

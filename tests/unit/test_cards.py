@@ -56,6 +56,8 @@ def test_an_unchanged_copy_is_right(component):
         ("dataset", "simulated_cite", {"modalities": ["rna"]}, "wants two `modalities`"),
         ("dataset", "simulated_cite", {"licence": None}, "licence"),
         ("metric", "denoising", {"task": "denoise"}, "did you mean 'denoising'"),
+        ("metric", "denoising", {"task": ["denoising", "generatio"]}, "did you mean 'generation'"),
+        ("metric", "denoising", {"task": ["denoising", "denoising"]}, "task"),
         ("metric", "denoising", {"metrics": {}}, "metrics"),
     ],
 )
@@ -66,12 +68,31 @@ def test_a_faulty_card_is_refused(component, kind, name, changes, said):
     assert "copied" in str(error.value)
 
 
+def test_a_function_serves_a_second_task_by_a_second_name(component):
+    code = "def denoising(*parts, seed):\n  pass\n\nintegration = denoising"
+    changes = {"tasks": ["integration", "denoising"], "params": {}}
+    card = component("method", "ridge", code, **changes).methods["copied"]
+    assert card.tasks == ("integration", "denoising")
+
+
+def test_a_metric_family_scores_every_task_that_it_names(component):
+    house = component("metric", "denoising", task=["denoising", "generation"])
+    for task in ("denoising", "generation"):
+        assert "copied" in house.metrics_of(task)
+    assert "copied" not in house.metrics_of("integration")
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
         ("def modality_prediction(a, b, *, seed, n_components):\n  pass", "takes 2 positional"),
         ("def modality_prediction(a, b, c, *, seed, n_components)\n  pass", "not valid Python"),
         ("modality_prediction = 3", "there is no function `modality_prediction`"),
+        ("modality_prediction = other", "there is no function `modality_prediction`"),
+        (
+            "def f(a, b, *, seed, n_components):\n  pass\nmodality_prediction = f",
+            "takes 2 positional",
+        ),
     ],
 )
 def test_a_function_that_does_not_fit_its_task_is_refused(component, code, said):

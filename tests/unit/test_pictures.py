@@ -112,7 +112,7 @@ def made_up(
                 m: {"label": labels.get(m, m), "role": roles[m]} for m in sorted(methods_of_all)
             },
             "datasets": {d: {"label": label.format(d)} for d in data},
-            "metrics": {t: {"task": t, "metrics": {"quality": {"label": "Quality"}}} for t in tasks},
+            "metrics": {t: {"tasks": [t], "metrics": {"quality": {"label": "Quality"}}} for t in tasks},
         }
     }  # fmt: skip
     return Results(folder, pd.DataFrame(runs), pd.DataFrame(scores), manifest)

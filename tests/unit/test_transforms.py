@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from dgnbench.transforms import (
+    binary,
     clr_per_cell,
     inverse_dispersion,
     library_size,
@@ -58,9 +59,13 @@ def test_inverse_dispersion_recovers_what_counts_were_drawn_with(theta):
     assert (inverse_dispersion(mean, mean) == 1e6).all()
 
 
-@pytest.mark.parametrize("normalised", [clr_per_cell, log1p_cp10k])
+@pytest.mark.parametrize("normalised", [clr_per_cell, log1p_cp10k, binary])
 def test_counts_on_a_named_scale_are_dense_and_those_of_its_function(normalised):
     for counts in (COUNTS, sparse.csr_matrix(COUNTS)):
         made = on_scale(counts, normalised.__name__)
         assert isinstance(made, np.ndarray)
         assert np.allclose(made, normalised(COUNTS))
+
+
+def test_binary_is_one_where_there_is_a_count_and_zero_elsewhere():
+    assert binary(np.array([[0, 1, 5], [2, 0, 0]])).tolist() == [[0, 1, 1], [1, 0, 0]]
