@@ -18,7 +18,8 @@ def modality_prediction(
         kmeans = KMeans(min(number, len(known)), n_init=10, random_state=seed).fit(known)
         member = kmeans.labels_[:, None] == np.arange(kmeans.n_clusters)
         size = member.sum(axis=0)
-        mean = (member / size).T @ target
+        mean = member.T @ target / np.maximum(size, 1)[:, None]
+        mean[size == 0] = target.mean(axis=0)  # of equal cells not every cluster has one
         # A mean without the cell itself is further from it, by this factor; one cell alone has none.
         left_out = size / np.maximum(size - 1, 1e-9)
         ours = kmeans.labels_
