@@ -30,8 +30,10 @@ def _features(part, n_components, seed):
     return x / spread
 
 
-def _known(labels, fraction, seed):
+def _known(labels, n_cells, fraction, seed):
     """Cell types from 0, and -1 where there is none or it is not to be used; how many types."""
+    if labels is None:
+        return np.full(n_cells, -1), 1
     known, names = labels.obs["cell_type"], labels.obs["cell_type"].dropna().unique()
     codes = np.array([{n: i for i, n in enumerate(sorted(names))}.get(k, -1) for k in known])
     codes[np.random.default_rng(seed).random(len(codes)) >= fraction] = -1
@@ -39,13 +41,13 @@ def _known(labels, fraction, seed):
 
 
 def joint_embedding(
-    source, target, *, labels, seed, n_components, hidden, n_free, dropout, weight_reconstruction,
+    source, target, *, labels=None, seed, n_components, hidden, n_free, dropout, weight_reconstruction,
     weight_types, weight_batches, label_fraction, epochs, batch_size, learning_rate, patience,
 ):  # fmt: skip
     device = nn.start(seed)
     x = np.hstack([_features(part, n_components, seed) for part in (source, target)])
     x = torch.as_tensor(x, dtype=torch.float32, device=device)
-    codes, n_types = _known(labels, label_fraction, seed)
+    codes, n_types = _known(labels, len(x), label_fraction, seed)
     codes = torch.as_tensor(codes, device=device)
     n_batches = source.obs["batch"].nunique() if "batch" in source.obs else 0
     model = Jae(x.shape[1], n_types + n_batches + n_free, hidden, dropout).to(device)

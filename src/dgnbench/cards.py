@@ -12,7 +12,7 @@ import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -83,6 +83,20 @@ class MethodCard:
     resources: Resources
     notes: str = ""
     command: str | None = None
+    without_labels: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, params: Mapping[str, Any]) -> MethodCard:
+        """The card of a run with these parameters: where they make it a method without labels, of one."""
+        wanted = self.without_labels
+        if wanted and all(params.get(name) == value for name, value in wanted.items()):
+            return replace(self, uses_labels=False)
+        return self
+
+    @property
+    def unlabelled(self) -> str | None:
+        """The name of the variant that is given no labels, of a method that can do without."""
+        given = (f"@{name}={value}" for name, value in self.without_labels.items())
+        return self.id + "".join(given) if self.without_labels else None
 
 
 @dataclass(frozen=True)
@@ -350,6 +364,13 @@ def read_method(card: Path, where: str) -> MethodCard:
             raise CardError(
                 f"{where}: smoke: unknown parameter '{name}'; {nearest(name, data['params'])}"
             )
+    for name in data.get("without_labels", {}):
+        if name not in data["params"]:
+            raise CardError(
+                f"{where}: without_labels: unknown parameter '{name}'; {nearest(name, data['params'])}"
+            )
+    if "without_labels" in data and not data["uses_labels"]:
+        raise CardError(f"{where}: without_labels: only of a method with `uses_labels: true`")
     _check_env(data, where)
     return MethodCard(
         id=card.parent.name,
@@ -537,6 +558,11 @@ def check_method_code(card: MethodCard) -> None:
             for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
             if default is None
         }
+        if card.without_labels and "labels" in required:
+            raise CardError(
+                f"{file}: {task}() wants `labels`, but by `without_labels` of the card it gets none at "
+                f"{dict(card.without_labels)}; give it a default: `labels=None`"
+            )
         for name in sorted(required - given):
             raise CardError(
                 f"{file}: {task}() wants the keyword `{name}`, which the card does not give; "

@@ -81,8 +81,8 @@ class Plan:
     left_out: tuple[str, ...] = ()  # of `methods: all`, by the config's `envs`
 
     def method(self, name: str) -> MethodCard:
-        """The card behind ``method`` or ``method@variant``."""
-        return self.house.methods[base_of(name)]
+        """The card behind ``method`` or ``method@variant``, at its parameters."""
+        return self.house.methods[base_of(name)].at(self.params(name))
 
     def dataset(self, name: str) -> DatasetCard:
         """The card behind ``dataset`` or ``dataset@variant``, or the user's own file."""
@@ -91,7 +91,7 @@ class Plan:
     @functools.cache  # noqa: B019 (a plan lives as long as the process)
     def params(self, method: str) -> dict[str, Any]:
         """The parameters of a method: card, then smoke, then the config's, then the variant's."""
-        card = self.method(method)
+        card = self.house.methods[base_of(method)]
         return {
             **card.params,
             **(card.smoke if self.smoke else {}),
@@ -363,7 +363,9 @@ def _selected_methods(
             )
     if config["methods"] == "all":
         able = [n for n in house.methods if set(house.methods[n].tasks) & set(tasks)]
-        return [n for n in able if envs == "all" or house.methods[n].env in envs or n in controls]
+        chosen = [n for n in able if envs == "all" or house.methods[n].env in envs or n in controls]
+        beside = {name: house.methods[name].unlabelled for name in chosen}
+        return [row for name in chosen for row in (name, beside[name]) if row is not None]
     for name in config["methods"]:
         if base_of(name) not in house.methods:
             hint = nearest(base_of(name), house.methods)

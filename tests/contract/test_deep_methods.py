@@ -3,6 +3,7 @@
 At the settings of their cards for small data, each run in a process of its own.
 """
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -208,3 +209,11 @@ def test_generators_settle_where_the_networks_of_a_vanilla_gan_circle(tmp_path):
         distances[method] = score("energy_distance", task, group, made)
     floor = distances.pop("shuffled")
     assert max(distances.values()) < floor / 2, (distances, floor)
+
+
+def test_jae_at_no_labels_is_given_none_and_recorded_as_a_method_that_uses_none(groups, tmp_path):
+    group = tmp_path / "example" / "r0"
+    shutil.copytree(groups("joint_embedding"), group)
+    (group / "problem" / "labels.h5ad").unlink()
+    record = ran("jae", "joint_embedding", group, tmp_path / "run", label_fraction=0.0, epochs=2)
+    assert record["uses_labels"] is False

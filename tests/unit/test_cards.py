@@ -52,6 +52,14 @@ def test_an_unchanged_copy_is_right(component):
         ("method", "ridge", {"params": {}}, "wants the keyword `n_components`"),
         ("method", "ridge", {"params": {"n_components": 5, "k": 1}}, "lacks the keyword `k`"),
         ("method", "ridge", {"tasks": ["denoising"]}, "there is no function `denoising`"),
+        (
+            "method",
+            "jae",
+            {"without_labels": {"label_fractio": 0}},
+            "did you mean 'label_fraction'",
+        ),
+        ("method", "jae", {"without_labels": {}}, "without_labels"),
+        ("method", "ridge", {"without_labels": {"n_components": 1}}, "`uses_labels: true`"),
         ("dataset", "simulated_cite", {"has": ["rna", "bach"]}, "bach"),
         ("dataset", "simulated_cite", {"modalities": ["rna"]}, "wants two `modalities`"),
         ("dataset", "simulated_cite", {"licence": None}, "licence"),
@@ -100,6 +108,12 @@ def test_a_function_that_does_not_fit_its_task_is_refused(component, code, said)
         component("method", "ridge", code=code)
     assert said in str(error.value)
     assert "method.py" in str(error.value)
+
+
+def test_a_method_that_may_be_given_no_labels_must_do_without_them(component):
+    code = (ROOT / "methods" / "jae" / "method.py").read_text().replace("labels=None", "labels")
+    with pytest.raises(CardError, match="give it a default: `labels=None`"):
+        component("method", "jae", code)
 
 
 def test_a_name_that_is_taken_is_refused(component):

@@ -92,6 +92,20 @@ def test_parameters_come_from_card_smoke_config_and_variant_in_that_order():
     assert params["sigma0"] == plan.house.methods["keras_vae"].params["sigma0"]
 
 
+def test_the_variant_without_labels_stands_among_all_methods_and_counts_as_one_that_uses_none():
+    data = {"simulated_cite": None}
+    plan = make_plan(changed(tasks=["joint_embedding"], methods="all", datasets=data))
+    found = {m: plan.method(m).uses_labels for m in plan.methods if m.startswith("jae")}
+    assert found == {"jae": True, "jae@label_fraction=0.0": False}
+    asked = changed(
+        tasks=["joint_embedding"], methods=["jae@label_fraction=0.5", "jae"], datasets=data,
+        params={"jae": {"label_fraction": 0}},
+    )  # fmt: skip
+    plan = make_plan(asked)
+    assert plan.method("jae@label_fraction=0.5").uses_labels
+    assert not plan.method("jae").uses_labels
+
+
 def test_a_budget_of_epochs_goes_to_every_method_that_counts_them():
     config = changed(tasks=["denoising"], methods=["pca", "scvi"], smoke=True)
     plan = make_plan({**config, "budget": {"epochs": 7}})

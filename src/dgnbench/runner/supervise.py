@@ -297,7 +297,7 @@ def fit(
     DgnbenchError
         Where nothing can be written to `target`.
     """
-    retries = retries or {}
+    retries, card = retries or {}, card.at(params)
     limits = granted(resources, attempt, retries)
     begin, started = time.monotonic(), attempts.stamp()
     try:
