@@ -101,26 +101,29 @@ def joint_embedding(source, target, *, seed, n_samples, **params):
         return (z / 2).cpu().numpy()
 
 
-def _expected(vae, z, library, scale):
-    """The scored scale of one draw of counts, or its expectation, where that is a probability."""
+def _expected(vae, z, library, scale, counted):
+    """The scored scale of one draw of counts, or its expectation, where that is a probability.
+
+    Peaks that were `counted` have a probability of any count. If all counts are 0 and 1 it is their mean,
+    which is fitted, while no negative binomial has so few zeros beside that mean.
+    """
     if scale == "binary":
-        return vae.chance_of_any(z, library).cpu().numpy()
+        probability = vae.chance_of_any if counted else vae.mean
+        return probability(z, library).cpu().numpy()
     return on_scale(vae.draw(z, library).cpu().numpy(), scale)
 
 
 def modality_prediction(train_source, train_target, test_source, *, seed, n_samples, **params):
-    model, libraries = _train(
-        train_source, train_target, train_target.layers["counts"], seed=seed, **params
-    )
+    measured, scale = train_target.layers["counts"], train_target.uns["scale"]
+    model, libraries = _train(train_source, train_target, measured, seed=seed, **params)
+    vae, counted = model.vaes["target"], measured.max() > 1
     with progress.phase("predict"), torch.no_grad():
         blocks = []
         for z in _latent(model, "source", test_source).split(AT_ONCE):
             total = 0
             for _ in range(n_samples):
                 library = libraries[torch.randint(len(libraries), (len(z),), device=z.device)]
-                total = total + _expected(
-                    model.vaes["target"], z, library, train_target.uns["scale"]
-                )
+                total = total + _expected(vae, z, library, scale, counted)
             blocks.append(total / n_samples)
         return np.concatenate(blocks)
 
