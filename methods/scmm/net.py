@@ -50,12 +50,6 @@ class Vae(nn.Module):
         failures, logit, inflation = self.decode(z, counts.library)
         return log_nb_of_logits(counts, failures, logit, inflation)
 
-    def mean(self, z, library):
-        """Expected counts, (cells, n_features)."""
-        failures, logit, inflation = self.decode(z, library)
-        expected = failures * logit.exp()
-        return expected if inflation is None else expected * torch.sigmoid(-inflation)
-
     def chance_of_any(self, z, library):
         """The probability of a count above zero, (cells, n_features)."""
         failures, logit, inflation = self.decode(z, library)
