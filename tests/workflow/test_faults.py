@@ -64,13 +64,15 @@ def group_of(here):
     return here.results / "denoising" / "pbmc68k_reduced" / "r0"
 
 
-def of_runs_below(folder):
+def of_runs_below(folder, ending=""):
+    """The living processes whose mark names a run of this folder and ends so; one may end while it is asked."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if str(folder) in process.environ().get(MARK, ""):
+            mark = process.environ().get(MARK, "")
+            if str(folder) in mark and mark.endswith(ending) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-    return [p for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return found
 
 
 def wait_for(condition, seconds=180):
@@ -194,7 +196,7 @@ def test_a_killed_supervisor_and_a_killed_method_are_made_again_by_the_same_star
     try:
 
         def of(method):
-            return [p for p in of_runs_below(here.folder) if p.environ()[MARK].endswith(method)]
+            return of_runs_below(here.folder, method)
 
         (worker,) = wait_for(lambda: of("waits@who=1"))
         supervisor = worker.parent()
