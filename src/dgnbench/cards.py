@@ -84,6 +84,7 @@ class MethodCard:
     notes: str = ""
     command: str | None = None
     without_labels: Mapping[str, Any] = field(default_factory=dict)
+    second_modality: str | None = None
 
     def at(self, params: Mapping[str, Any]) -> MethodCard:
         """The card of a run with these parameters: where they make it a method without labels, of one."""

@@ -104,7 +104,7 @@ def test_another_seed_gives_another_output(method, task, params, groups, tmp_pat
 
 
 FOREVER = 10**7
-SUITS = {"multivi": "simulated_multiome@n_cells=300@n_genes=100@n_peaks=200"}  # declines proteins
+CHROMATIN = "simulated_multiome@n_cells=300@n_genes=100@n_peaks=200"
 DEEP = [card for card in HOUSE.methods.cards.values() if card.role == "method" and card.env == CORE]
 
 
@@ -117,9 +117,9 @@ def test_training_ends_when_the_budget_of_time_is_used_up(card, groups, tmp_path
         n: FOREVER for n in ("patience",) if n in card.params
     }
     task = card.tasks[-1]
-    if card.id in SUITS:
-        group = tmp_path / SUITS[card.id] / "r0"
-        split_dataset(HOUSE, task, SUITS[card.id], 0, group)
+    if card.second_modality == "atac":
+        group = tmp_path / CHROMATIN / "r0"
+        split_dataset(HOUSE, task, CHROMATIN, 0, group)
     else:
         group = groups(task)
     record = ran(card.id, task, group, tmp_path / "run", resources=limits, **endless)
@@ -150,13 +150,12 @@ def test_it_learns_what_a_simple_method_does_not_know(method, task, metric, floo
 
 DIRECTIONS = ("modality_prediction", "rna_prediction")
 SECOND = {"protein": "", "atac": "simulated_cycle@n_cells=600@n_genes=200@n_peaks=500"}
-ONLY = {"totalvi": "protein", "multivi": "atac"}  # they decline the other
 LEARNERS = [
     (card.id, task, second)
     for card in HOUSE.methods.cards.values()
     for task in DIRECTIONS
     for second in SECOND
-    if card.role not in CONTROLS and task in card.tasks and ONLY.get(card.id, second) == second
+    if card.role not in CONTROLS and task in card.tasks and card.second_modality in (None, second)
 ]
 
 
@@ -178,16 +177,24 @@ def test_every_method_predicts_better_than_the_mean_in_every_direction(
         assert -0.5 < made.min() < made.max() < 1.5  # around probabilities
 
 
-@pytest.mark.parametrize("method", list(ONLY))
-def test_a_model_of_one_second_modality_declines_the_other(method, groups, tmp_path):
-    (second,) = set(SECOND) - {ONLY[method]}
-    card, task = HOUSE.methods[method], "modality_prediction"
+@pytest.mark.parametrize(
+    ("task", "method"),
+    [(t, c.id) for c in HOUSE.methods.cards.values() if c.second_modality for t in c.tasks],
+)
+def test_a_model_of_one_second_modality_declines_the_other_before_its_imports(
+    task, method, groups, tmp_path
+):
+    card = HOUSE.methods[method]
+    (second,) = set(SECOND) - {card.second_modality}
     group = groups(task, SECOND[second])
     record = fit(
         card, method, task, group / "problem", group / "solution", tmp_path,
         seed=0, params={**card.params, **card.smoke}, resources=card.resources,
     )  # fmt: skip
     assert record["status"] == "declined", record["reason"]
+    assert record["reason"].startswith(f"it is of RNA and {card.second_modality} ")
+    assert record["reason"].endswith(f"this is {second}")
+    assert record["seconds_import"] == 0
 
 
 def test_dca_learns_with_zero_inflation_too(groups, output, tmp_path):

@@ -432,6 +432,7 @@ def _request(order: _Order, scratch: Path) -> dict[str, Any]:
         "problem": str(order.problem.resolve()),
         "solution": str(order.solution.resolve()) if card.role == "ceiling" else None,
         "uses_labels": card.uses_labels,
+        "second_modality": card.second_modality,
         "seed": order.seed,
         "params": dict(order.params),
         "supervisor": os.getpid(),

@@ -74,6 +74,13 @@ def _seen(request: dict[str, Any], task: Task) -> Problem:
             request["uses_labels"]}  # fmt: skip
 
 
+def _decline_another_modality(wanted: str | None, problem: Problem) -> None:
+    """Before the method's imports, which take ten seconds where it wraps a large package."""
+    given = {part.uns.get("modality", "rna") for part in problem.values()} - {"rna"}
+    if wanted is not None and given - {wanted}:
+        raise Declined(f"it is of RNA and {wanted} (its card's second_modality); this is {', '.join(given)}")
+
+
 def _call_command(request: dict[str, Any], task: Task, seconds: dict[str, float]) -> Any:
     """Run the card's command over files, in a folder that holds only what the method may see."""
     from anndata import read_h5ad
@@ -205,6 +212,7 @@ def work(folder: Path) -> None:
     try:
         call = _call_function if request["command"] is None else _call_command
         problem = read_parts(Path(request["problem"]))
+        _decline_another_modality(request["second_modality"], problem)
         output = check_output(task, problem, call(request, task, seconds))
         names = [
             getattr(problem[place.split(".")[0]], place.split(".")[1])[[]] if place else None
