@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from dgnbench.cards import root
 from dgnbench.contract import CONTROLS, Declined, check_output
 from dgnbench.plan import make_plan
 from dgnbench.scoring import evaluate, keep_compilations, load_metrics, without_tensorflow

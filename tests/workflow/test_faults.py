@@ -65,12 +65,16 @@ def group_of(here):
 
 
 def of_runs_below(folder, ending=""):
-    """The living processes whose mark names a run of this folder and ends so; one may end while it is asked."""
+    """The living processes whose mark names a run of this folder and ends so; one may end meanwhile."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             mark = process.environ().get(MARK, "")
-            if str(folder) in mark and mark.endswith(ending) and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                str(folder) in mark
+                and mark.endswith(ending)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
     return found
 

@@ -78,7 +78,8 @@ def _decline_another_modality(wanted: str | None, problem: Problem) -> None:
     """Before the method's imports, which take ten seconds where it wraps a large package."""
     given = {part.uns.get("modality", "rna") for part in problem.values()} - {"rna"}
     if wanted is not None and given - {wanted}:
-        raise Declined(f"it is of RNA and {wanted} (its card's second_modality); this is {', '.join(given)}")
+        names = ", ".join(given)
+        raise Declined(f"it is of RNA and {wanted} (its card's second_modality); this is {names}")
 
 
 def _call_command(request: dict[str, Any], task: Task, seconds: dict[str, float]) -> Any:
