@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from net import Clue, Discriminator
+from net import MODALITIES, Clue, CountDecoder, Discriminator, GaussianDecoder
 
 from dgnbench import nn, progress
 from dgnbench.matching import largest
@@ -20,25 +20,24 @@ def _moments(x):
     return x.mean(axis=0), np.where(spread > 0, spread, 1)
 
 
-def _values(part):
-    """Proteins as centred log-ratios, RNA and peaks as log1p of counts per ten thousand."""
-    protein = part.uns["modality"] == "protein"
-    return on_scale(part.X, "clr_per_cell" if protein else "log1p_cp10k")
+def _features(part, n_components, seed):
+    """A function of cells to what the encoder reads, (cells, k), with unit variance at most.
 
-
-def _source_features(train, n_components, seed):
-    """A function of cells: components of z-scored values of `train`, of peaks by latent semantic indexing.
-
-    The first has unit variance.
+    Proteins as z-scored centred log-ratios, RNA as components of z-scored log1p CP10k, peaks by latent
+    semantic indexing.
     """
-    if train.uns["modality"] == "atac":
-        return components(train, n_components, seed)
-    mean, spread = _moments(_values(train))
+    kind = part.uns["modality"]
+    if kind == "atac":
+        return components(part, n_components, seed)
+    scale = "clr_per_cell" if kind == "protein" else "log1p_cp10k"
+    mean, spread = _moments(on_scale(part.X, scale))
 
     def scaled(cells):
-        return np.clip((_values(cells) - mean) / spread, -CLIP, CLIP)
+        return np.clip((on_scale(cells.X, scale) - mean) / spread, -CLIP, CLIP)
 
-    pca = principal_components(scaled(train), n_components, seed)
+    if kind == "protein":
+        return scaled
+    pca = principal_components(scaled(part), n_components, seed)
     return lambda cells: pca.transform(scaled(cells)) / np.sqrt(pca.explained_variance_[0])
 
 
@@ -50,25 +49,17 @@ def _one_hot(cells):
 
 
 def _train(
-    source, target, values, *, seed, n_components, n_latent, encoder_hidden, decoder_hidden,
-    discriminator_hidden, dropout, lambda_data, lambda_kl, lambda_joint_cross, lambda_real_cross,
-    lambda_cos, lambda_align, epochs, batch_size, learning_rate, patience, reduce_patience, burn_in,
-    normalize_u,
+    features, observed, batch, device, *, n_latent, encoder_hidden, decoder_hidden,
+    discriminator_hidden, dropout, normalize_u, lambda_data, lambda_kl, lambda_cross, lambda_cos,
+    lambda_align, epochs, batch_size, learning_rate, patience, reduce_patience, burn_in,
 ):  # fmt: skip
-    """The trained model; functions that bring RNA and the target's values to its input; batches."""
-    device = nn.start(seed)
-
-    def tensor(x):
-        return torch.as_tensor(np.asarray(x, dtype=np.float32), device=device)
-
-    mean, spread = _moments(values)
-    features = _source_features(source, n_components, seed)
-    batch = tensor(_one_hot(source))
-    cells = (tensor(features(source)), Counts.of(source.X, device),
-             tensor((values - mean) / spread), batch)  # fmt: skip
-
+    """The trained model of dicts of what encoders read and decoders explain, by modality."""
+    decoders = {
+        k: CountDecoder if isinstance(x, Counts) else GaussianDecoder for k, x in observed.items()
+    }
     model = Clue(
-        *(part.shape[1] for part in cells), n_latent=n_latent, encoder_hidden=encoder_hidden,
+        {k: x.shape[1] for k, x in features.items()}, {k: x.shape[1] for k, x in observed.items()},
+        decoders, batch.shape[1], n_latent=n_latent, encoder_hidden=encoder_hidden,
         decoder_hidden=decoder_hidden, dropout=dropout, normalize_u=normalize_u,
     ).to(device)  # fmt: skip
     judge = Discriminator(n_latent, batch.shape[1], discriminator_hidden, dropout).to(device)
@@ -76,48 +67,55 @@ def _train(
     optimiser = torch.optim.RMSprop(model.parameters(), learning_rate)
     judge_optimiser = torch.optim.RMSprop(judge.parameters(), learning_rate)
     reduce = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=reduce_patience)
+    weights = {"data": lambda_data, "kl": lambda_kl, "cross": lambda_cross, "cos": lambda_cos}
 
-    weights = {"data": lambda_data, "kl": lambda_kl, "joint_cross": lambda_joint_cross,
-               "real_cross": lambda_real_cross, "cos": lambda_cos}  # fmt: skip
+    def losses(rows):
+        of = ({k: x[rows] for k, x in parts.items()} for parts in (features, observed))
+        parts, u = model.losses(*of, batch[rows])
+        return sum(weights[name] * value for name, value in parts.items()), u
 
-    def weighted(parts):
-        return sum(weights[name] * value for name, value in parts.items())
+    def aligned(loss, u, rows, noise=0.0):
+        return loss - lambda_align * judge.cross_entropy(u, batch[rows], noise)
 
     def step(rows, epoch):
         noise = 1 - warm_up(epoch, burn_in) if burn_in else 0.0
-        parts, u = model.losses(*(part[rows] for part in cells))
+        loss, u = losses(rows)
         told = judge.cross_entropy({k: v.detach() for k, v in u.items()}, batch[rows], noise)
         minimise(judge_optimiser, told)
-        loss = weighted(parts) - lambda_align * judge.cross_entropy(u, batch[rows], noise)
+        loss = aligned(loss, u, rows, noise)
         minimise(optimiser, loss)
         return {"loss": loss, "discriminator_loss": told}
-
-    def validate():
-        parts, _ = model.losses(*(part[held_out] for part in cells))
-        return weighted(parts).item()
 
     order = torch.randperm(len(batch), device=device)
     held_out, learnt_from = order.tensor_split([max(1, int(VALIDATION_SHARE * len(batch)))])
     train(
         [model, judge], [optimiser, judge_optimiser], step, learnt_from, epochs=epochs,
-        batch_size=batch_size, validate=validate, patience=patience, schedule=reduce,
+        batch_size=batch_size, validate_from=burn_in, patience=patience, schedule=reduce,
+        validate=lambda: aligned(*losses(held_out), held_out).item(),
     )  # fmt: skip
-    return model, lambda part: tensor(features(part)), (mean, spread), batch
+    return model
 
 
-def modality_prediction(train_source, train_target, test_source, *, seed, normalize_u, **params):
-    model, features, (mean, spread), batch = _train(
-        train_source,
-        train_target,
-        train_target.X,
-        seed=seed,
-        normalize_u=bool(normalize_u),
-        **params,
-    )
+def _tensor(x, device):
+    return torch.as_tensor(np.asarray(x, dtype=np.float32), device=device)
+
+
+def modality_prediction(
+    train_source, train_target, test_source, *, seed, n_components, normalize_u, **params
+):
+    device = nn.start(seed)
+    read = _features(train_source, n_components, seed)
+    mean, spread = _moments(train_target.X)
+    values = _tensor((train_target.X - mean) / spread, device)
+    features = {"source": _tensor(read(train_source), device), "target": values}
+    observed = {"source": Counts.of(train_source.X, device), "target": values}
+    batch = _tensor(_one_hot(train_source), device)
+    model = _train(features, observed, batch, device, normalize_u=bool(normalize_u), **params)
     with progress.phase("predict"), torch.no_grad():
         # A test batch is new to the decoder: it gets the training batches' shares.
         shares = batch.mean(0, keepdim=True).expand(test_source.n_obs, -1)
-        return model.predict(features(test_source), shares).cpu().numpy() * spread + mean
+        found = model.predict(_tensor(read(test_source), device), shares)
+        return found.cpu().numpy() * spread + mean
 
 
 rna_prediction = modality_prediction
@@ -136,20 +134,21 @@ def joint_embedding(source, target, *, seed, **params):
         return (embed(0, source) + embed(1, target)) / 2
 
 
-def _trained_embedding(source, target, seed, normalize_u, **params):
+def _trained_embedding(source, target, seed, n_components, normalize_u, **params):
     """A function of a side, 0 or 1, and cells to their embeddings from that modality alone."""
-    model, features, (mean, spread), batch = _train(
-        source, target, _values(target), seed=seed,
+    device = nn.start(seed)
+    parts = dict(zip(MODALITIES, (source, target), strict=True))
+    read = {k: _features(part, n_components, seed) for k, part in parts.items()}
+    model = _train(
+        {k: _tensor(read[k](part), device) for k, part in parts.items()},
+        {k: Counts.of(part.X, device) for k, part in parts.items()},
+        _tensor(_one_hot(source), device), device,
         normalize_u=True if normalize_u is None else normalize_u, **params,
     )  # fmt: skip
 
     def embed(side, cells):
-        if side == 0:
-            values = features(cells)
-        else:
-            values = (_values(cells) - mean) / spread
-            values = torch.as_tensor(values, dtype=torch.float32, device=batch.device)
+        k = MODALITIES[side]
         with torch.no_grad():
-            return model.embed(("source", "target")[side], values).cpu().numpy()
+            return model.embed(k, _tensor(read[k](cells), device)).cpu().numpy()
 
     return embed

@@ -1,8 +1,11 @@
 """The network of CLUE: a matrix of encoders and a decoder a modality; and the discriminator.
 
 Modality k is embedded as u_k = [source subspace, target subspace] by its own encoders, and the decoder
-of modality j reads subspace j alone, whichever modality the embedding came from.
+of modality j reads subspace j alone, whichever modality the embedding came from. Losses on shared weights
+are those of scglue 0.4.1 (tests/reference/test_clue.py).
 """
+
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -16,9 +19,31 @@ EPSILON = 1e-7  # added to standard deviations
 MODALITIES = ("source", "target")
 
 
-def _block(n_in, hidden, dropout, norm=True):
-    """Linear, BatchNorm, LeakyReLU(0.2), Dropout, a hidden layer (scglue)."""
-    return mlp(n_in, hidden, activation=lambda: nn.LeakyReLU(0.2), norm=norm, dropout=dropout)
+def _leaky():
+    return nn.LeakyReLU(0.2)
+
+
+class Layers(nn.Module):
+    """Linear, LeakyReLU(0.2), BatchNorm, Dropout, a hidden layer.
+
+    Covariates (cells, n_covariates) are joined to every layer's input, and to what comes out.
+    """
+
+    def __init__(self, n_in, hidden, dropout, n_covariates=0):
+        super().__init__()
+        widths = [n_in, *hidden]
+        self.linears = nn.ModuleList(
+            nn.Linear(n + n_covariates, width) for n, width in pairwise(widths)
+        )
+        self.afters = nn.ModuleList(
+            nn.Sequential(_leaky(), nn.BatchNorm1d(width), nn.Dropout(dropout)) for width in hidden
+        )
+        self.n_out = widths[-1] + n_covariates
+
+    def forward(self, x, *covariates):
+        for linear, after in zip(self.linears, self.afters, strict=True):
+            x = after(linear(torch.cat([x, *covariates], 1)))
+        return torch.cat([x, *covariates], 1)
 
 
 class Encoder(nn.Module):
@@ -26,8 +51,8 @@ class Encoder(nn.Module):
 
     def __init__(self, n_in, n_latent, hidden, dropout):
         super().__init__()
-        self.bodies = nn.ModuleList(_block(n_in, hidden, dropout) for _ in MODALITIES)
-        self.heads = nn.ModuleList(nn.Linear(hidden[-1], 2 * n_latent) for _ in MODALITIES)
+        self.bodies = nn.ModuleList(Layers(n_in, hidden, dropout) for _ in MODALITIES)
+        self.heads = nn.ModuleList(nn.Linear(body.n_out, 2 * n_latent) for body in self.bodies)
 
     def forward(self, x):
         parts = [head(body(x)) for body, head in zip(self.bodies, self.heads, strict=True)]
@@ -36,90 +61,93 @@ class Encoder(nn.Module):
 
 
 class CountDecoder(nn.Module):
-    """A subspace to negative binomial counts at the observed library size."""
+    """A subspace to negative binomial counts at the observed library size.
+
+    Every batch scales and shifts a feature's logit in a way of its own.
+    """
 
     def __init__(self, n_latent, n_batches, n_features, hidden, dropout):
         super().__init__()
-        self.body = _block(n_latent + n_batches, hidden, dropout)
-        self.share = nn.Linear(hidden[-1], n_features)
+        self.body = Layers(n_latent, hidden, dropout, n_batches)
+        self.logit = nn.Linear(self.body.n_out, n_features)
+        self.raw_scale = nn.Parameter(torch.zeros(n_batches, n_features))
+        self.shift = nn.Parameter(torch.zeros(n_batches, n_features))
         self.log_theta = nn.Parameter(torch.zeros(n_features))
 
     def nll(self, u, batch, counts):
         """Mean negative log-likelihood over cells and features."""
-        logits = self.share(self.body(torch.cat([u, batch], 1)))
+        logits = batch @ softplus(self.raw_scale) * self.logit(self.body(u, batch))
+        logits = logits + batch @ self.shift
         return -log_likelihood(counts, logits, self.log_theta.exp()).mean() / counts.n_genes
 
 
 class GaussianDecoder(nn.Module):
-    """A subspace to values on a continuous scale, with one standard deviation a feature."""
+    """A subspace to values on a continuous scale, with a standard deviation a feature and batch."""
 
     def __init__(self, n_latent, n_batches, n_features, hidden, dropout):
         super().__init__()
-        self.body = _block(n_latent + n_batches, hidden, dropout)
-        self.mean = nn.Linear(hidden[-1], n_features)
-        self.raw_scale = nn.Parameter(torch.zeros(n_features))
+        self.body = Layers(n_latent, hidden, dropout, n_batches)
+        self.mean = nn.Linear(self.body.n_out, n_features)
+        self.raw_scale = nn.Parameter(torch.zeros(n_batches, n_features))
 
     def forward(self, u, batch):
-        return self.mean(self.body(torch.cat([u, batch], 1)))
+        return self.mean(self.body(u, batch))
 
     def nll(self, u, batch, values):
         """Mean negative log-likelihood over cells and features."""
-        scale = softplus(self.raw_scale) + EPSILON
+        scale = batch @ softplus(self.raw_scale) + EPSILON
         return -Normal(self(u, batch), scale).log_prob(values).mean()
 
 
 class Clue(nn.Module):
     """The four encoders and two decoders.
 
-    The source comes as `features` (cells x n_components), read by its encoders, and as `counts`
-    (`Counts`, cells x genes), which its decoder explains; the target as values; batch as one-hot columns.
+    A modality is read as `features` (cells, n_in[k]) and explained as `observed`, `Counts` (cells, genes)
+    by a `CountDecoder` or values (cells, features) by a `GaussianDecoder`; batch are one-hot columns.
     """
 
-    def __init__(self, n_components, n_genes, n_target, n_batches, *, n_latent, encoder_hidden,
-                 decoder_hidden, dropout, normalize_u):  # fmt: skip
+    def __init__(
+        self, n_in, n_features, decoders, n_batches, *, n_latent, encoder_hidden, decoder_hidden, dropout,
+        normalize_u,
+    ):  # fmt: skip
         super().__init__()
         self.length_one = normalize if normalize_u else nn.Identity()
-        n_in = {"source": n_components, "target": n_target}
-        self.n_features = {"source": n_genes, "target": n_target}
+        self.n_features = n_features
         self.subspace = {"source": slice(n_latent), "target": slice(n_latent, 2 * n_latent)}
-        decoder = {"source": CountDecoder, "target": GaussianDecoder}
         self.encoders, self.decoders = nn.ModuleDict(), nn.ModuleDict()
         for k in MODALITIES:
             self.encoders[k] = Encoder(n_in[k], n_latent, encoder_hidden, dropout)
-            self.decoders[k] = decoder[k](
-                n_latent, n_batches, self.n_features[k], decoder_hidden, dropout
+            self.decoders[k] = decoders[k](
+                n_latent, n_batches, n_features[k], decoder_hidden, dropout
             )
 
-    def losses(self, features, counts, target, batch):
-        """The parts of the loss, each a mean over cells, and both modalities' embeddings."""
-        q = {"source": self.encoders["source"](features), "target": self.encoders["target"](target)}
-        u_mean = {k: self.length_one(q[k].mean) for k in MODALITIES}
-        u = {k: self.length_one(q[k].rsample()) for k in MODALITIES} if self.training else u_mean
-        joint, joint_mean = ((v["source"] + v["target"]) / 2 for v in (u, u_mean))
-        observed = {"source": counts, "target": target}
+    def losses(self, features, observed, batch):
+        """The parts of the loss, each a mean over cells, and the mean embedding of either modality."""
+        q = {k: self.encoders[k](features[k]) for k in MODALITIES}
+        u = {k: self.length_one(q[k].rsample() if self.training else q[k].mean) for k in MODALITIES}
+        joint = self.length_one((u["source"] + u["target"]) / 2)
         prior = Normal(torch.zeros_like(joint), 1.0)  # of the embedding before it is normalised
 
-        def nll(j, embedding):
-            return self.decoders[j].nll(embedding[:, self.subspace[j]], batch, observed[j])
+        def nll(k, embedding):
+            return self.decoders[k].nll(embedding[:, self.subspace[k]], batch, observed[k])
 
         parts = {
             "data": sum(nll(k, u[k]) for k in MODALITIES),
             "kl": sum(
                 kl_divergence(q[k], prior).sum(1).mean() / self.n_features[k] for k in MODALITIES
             ),
-            "joint_cross": sum(nll(k, joint) for k in MODALITIES),
-            "real_cross": nll("target", u["source"]),
-            "cos": sum(1 - cosine_similarity(u_mean[k], joint_mean).mean() for k in MODALITIES),
+            "cross": sum(nll(k, joint) for k in MODALITIES),
+            "cos": sum(1 - cosine_similarity(u[k], joint).mean() for k in MODALITIES),
         }
-        return parts, u_mean
+        return parts, {k: q[k].mean for k in MODALITIES}
 
-    def embed(self, modality, x):
-        """The embedding from one modality alone, (cells, 2 n_latent)."""
-        return self.length_one(self.encoders[modality](x).mean)
+    def embed(self, modality, features):
+        """The embedding from one modality alone, not normalised, (cells, 2 n_latent)."""
+        return self.encoders[modality](features).mean
 
     def predict(self, features, batch):
         """The target decoded from the source's embedding alone."""
-        u = self.embed("source", features)
+        u = self.length_one(self.embed("source", features))
         return self.decoders["target"](u[:, self.subspace["target"]], batch)
 
 
@@ -128,15 +156,13 @@ class Discriminator(nn.Module):
 
     def __init__(self, n_latent, n_batches, hidden, dropout):
         super().__init__()
-        self.logit = nn.Sequential(
-            _block(2 * n_latent + n_batches, hidden, dropout, norm=False), nn.Linear(hidden[-1], 1)
-        )
+        body = mlp(2 * n_latent + n_batches, hidden, activation=_leaky, dropout=dropout)
+        self.logit = nn.Sequential(body, nn.Linear(hidden[-1], 1))
 
     def cross_entropy(self, embeddings, batch, noise):
-        """Mean over the cells of both modalities; `noise`, in standard deviations, blurs them."""
-        spread = torch.cat([embeddings[k] for k in MODALITIES]).detach().std(0)
+        """Mean over the cells of both modalities; `noise`, in units of the prior, blurs them."""
         source, target = (
-            self.logit(torch.cat([u + noise * spread * torch.randn_like(u), batch], 1)).squeeze(1)
+            self.logit(torch.cat([u + noise * torch.randn_like(u), batch], 1)).squeeze(1)
             for u in (embeddings[k] for k in MODALITIES)
         )
         return (softplus(source).mean() + softplus(-target).mean()) / 2
