@@ -44,14 +44,20 @@ def weights(x, y, k):
     return np.column_stack([of_x, 1 - of_x])
 
 
+def surroundings(neighbours):
+    """A cell and its neighbours, as in Seurat; muon leaves out the cell itself."""
+    return np.column_stack([np.arange(len(neighbours)), neighbours])
+
+
 def bandwidth(x, neighbours):
     """Mean distance of a cell to the k cells with the least Jaccard similarity above 0 to it, (cells,).
 
     That is of the sets of a cell and its `neighbours` (cells, k); of equals the furthest are taken.
     """
     n, k = neighbours.shape
-    members = np.column_stack([np.arange(n), neighbours])
-    sets = sparse.csr_matrix((np.ones(members.size), members.ravel(), np.arange(n + 1) * (k + 1)))
+    members = surroundings(neighbours)
+    starts = np.arange(n + 1) * members.shape[1]
+    sets = sparse.csr_matrix((np.ones(members.size), members.ravel(), starts), (n, n))
     shared = (sets @ sets.T).tocoo()  # of sets of one size: in the order of Jaccard's similarity
     pairs = shared.row != shared.col
     one, other, common = shared.row[pairs], shared.col[pairs], shared.data[pairs]

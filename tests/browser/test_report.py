@@ -35,7 +35,7 @@ def report(tmp_path_factory):
                 "pbmc68k_reduced": {"tasks": ["denoising", "generation"]},
                 "simulated_batches@n_cells=300@n_genes=100": {"tasks": ["integration"]},
             },
-            "methods": ["pca", "harmony", "raises", "keras_vae", "nb_per_type"],
+            "methods": ["pca", "harmony", "raises", "own_scvi", "nb_per_type"],
             "component_paths": [str(PLANTED)],
         },
     )

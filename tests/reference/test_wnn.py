@@ -1,9 +1,11 @@
-"""Weights of weighted nearest neighbours against the definition of Hao et al. 2021, written out."""
+"""Weights of weighted nearest neighbours against the definition of Hao et al. 2021, and against muon."""
 
 import importlib.util
 
 import numpy as np
 import pytest
+from anndata import AnnData
+from mudata import MuData
 from scipy.spatial.distance import cdist
 
 from dgnbench.cards import read_house
@@ -64,6 +66,43 @@ def test_weights_are_those_of_the_definition_written_out(wnn):
     found = wnn.weights(x, y, 5)
     assert found[:, 0] == pytest.approx(by_definition(x, y, 5), rel=1e-9)
     assert found.sum(axis=1) == pytest.approx(np.ones(120))
+
+
+def by_muon(monkeypatch, x, y, k):
+    """The weight of x, from exact searches: its own are approximate, and its Jaccard index is right for
+    graphs only whose indices are sorted, which scanpy's are not.
+    """
+    import scanpy as sc
+    from muon._core import preproc
+
+    by_name = preproc.nearest_neighbors
+
+    def exact(cells, *, n_neighbors, metric, metric_kwds, **others):
+        if isinstance(metric, str):
+            return by_name(
+                cells, n_neighbors=n_neighbors, metric=metric, metric_kwds=metric_kwds, **others
+            )
+        far = [[metric(a, b, *metric_kwds.values()) for b in cells] for a in cells]
+        return np.argsort(far, axis=1, kind="stable")[:, :n_neighbors], None, None
+
+    monkeypatch.setattr(preproc, "nearest_neighbors", exact)
+    parts = {"x": AnnData(x), "y": AnnData(y)}
+    for part in parts.values():
+        sc.pp.neighbors(part, n_neighbors=k + 1, use_rep="X", transformer="sklearn")
+        part.obsp["distances"].sort_indices()
+    both = MuData(parts)
+    preproc.neighbors(both, n_neighbors=k, n_bandwidth_neighbors=k, n_multineighbors=50)
+    return both.obs["x:mod_weight"].to_numpy()
+
+
+def test_weights_are_those_of_muon_where_neither_counts_a_cell_among_its_surroundings(
+    wnn, monkeypatch
+):
+    x, y = clusters(60, spread=0.4), clusters(60, spread=0.8)[RNG.permutation(60)]
+    monkeypatch.setattr(wnn, "surroundings", lambda neighbours: neighbours)
+    found = wnn.weights(x, y, 10)[:, 0]
+    assert found.std() > 0.1
+    assert found == pytest.approx(by_muon(monkeypatch, x, y, 10), abs=1e-9)
 
 
 def test_a_modality_of_pure_noise_weighs_next_to_nothing(wnn):
