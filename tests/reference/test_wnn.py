@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from anndata import AnnData
 from mudata import MuData
+from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
 
 from dgnbench.cards import read_house
@@ -75,20 +76,21 @@ def by_muon(monkeypatch, x, y, k):
     import scanpy as sc
     from muon._core import preproc
 
-    by_name = preproc.nearest_neighbors
-
-    def exact(cells, *, n_neighbors, metric, metric_kwds, **others):
+    def exact(cells, *, n_neighbors, metric, metric_kwds, **_):
         if isinstance(metric, str):
-            return by_name(
-                cells, n_neighbors=n_neighbors, metric=metric, metric_kwds=metric_kwds, **others
-            )
-        far = [[metric(a, b, *metric_kwds.values()) for b in cells] for a in cells]
-        return np.argsort(far, axis=1, kind="stable")[:, :n_neighbors], None, None
+            far = cdist(cells, cells, metric)
+        else:
+            far = np.array([[metric(a, b, *metric_kwds.values()) for b in cells] for a in cells])
+        order = np.argsort(far, axis=1, kind="stable")[:, :n_neighbors]
+        return order, np.take_along_axis(far, order, axis=1), None
 
     monkeypatch.setattr(preproc, "nearest_neighbors", exact)
+    monkeypatch.setattr(
+        preproc, "_compute_connectivities_umap", lambda n_obs, **_: csr_array((n_obs, n_obs))
+    )
     parts = {"x": AnnData(x), "y": AnnData(y)}
     for part in parts.values():
-        sc.pp.neighbors(part, n_neighbors=k + 1, use_rep="X", transformer="sklearn")
+        sc.pp.neighbors(part, n_neighbors=k + 1, use_rep="X", transformer="sklearn", method="gauss")
         part.obsp["distances"].sort_indices()
     both = MuData(parts)
     preproc.neighbors(both, n_neighbors=k, n_bandwidth_neighbors=k, n_multineighbors=50)
