@@ -60,10 +60,12 @@ OWN = ("scmm", "cobolt", "dpcca", "cross_modal_ae")
 
 
 @pytest.mark.parametrize("kind", ["protein", "atac"])
-@pytest.mark.parametrize("method", [*OWN, "clue"])
-def test_it_recovers_the_factors_that_both_modalities_share(method, kind, loaded):
+@pytest.mark.parametrize(
+    ("method", "others"), [*((m, {}) for m in (*OWN, "clue")), ("jae", {"label_fraction": 0.0})]
+)
+def test_it_recovers_the_factors_that_both_modalities_share(method, others, kind, loaded):
     source, target, shared = simulate(kind)
-    found = embedding(method, loaded, source, target, **settings(method))
+    found = embedding(method, loaded, source, target, **settings(method, **others))
     assert canonical_correlations(found, shared).min() >= 0.9
 
 
