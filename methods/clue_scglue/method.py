@@ -1,5 +1,7 @@
 """CLUE (Tu et al., NeurIPS 2022), wrapped from scglue."""
 
+import tempfile
+
 import numpy as np
 from anndata import AnnData
 from ignite.engine import Events
@@ -71,10 +73,11 @@ def _trained_embedding(
         lam_data=lambda_data, lam_kl=lambda_kl, lam_align=lambda_align, lam_joint_cross=lambda_joint_cross,
         lam_real_cross=lambda_real_cross, lam_cos=lambda_cos, normalize_u=normalize_u, lr=learning_rate,
     )  # fmt: skip
-    model.fit(
-        data, batch_size=batch_size, align_burnin=burn_in, max_epochs=epochs, patience=patience,
-        reduce_lr_patience=reduce_patience, directory="scglue",
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:  # of its checkpoints and its own curves
+        model.fit(
+            data, batch_size=batch_size, align_burnin=burn_in, max_epochs=epochs, patience=patience,
+            reduce_lr_patience=reduce_patience, directory=folder,
+        )  # fmt: skip
     return lambda side, cells: model.encode_data(SIDES[side], given(side, cells))
 
 

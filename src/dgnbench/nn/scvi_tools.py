@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from dgnbench import progress
 
@@ -23,19 +25,63 @@ def start(seed: int) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def zeros_where_not_measured(part: Any, cells: Any) -> Any:
-    """Counts of `part` for every one of `cells`, CSR, zeros where it lacks them.
+@dataclass(frozen=True)
+class Mosaic:
+    """Cells of which a part may lack the second modality, as scvi-tools takes them."""
+
+    counts: dict[str, sparse.csr_matrix]
+    """Of RNA and the second modality, by name, each (n_cells, n_features); zeros where not measured."""
+    batch: np.ndarray
+    """Of every cell, strings; ``"one"`` where none is named."""
+    has_both: np.ndarray
+    """Of every cell, whether the second modality was measured."""
+
+    @property
+    def known(self) -> np.ndarray:
+        """The cells that have both modalities."""
+        return np.flatnonzero(self.has_both)
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """The cells that lack one."""
+        return np.flatnonzero(~self.has_both)
+
+    @property
+    def known_batches(self) -> list[str]:
+        """The batches of the cells that have both modalities, sorted."""
+        return sorted(set(self.batch[self.has_both]))
+
+
+def mosaic(source: Any, target: Any, more: Any = None) -> Mosaic:
+    """All cells of `source`, then of `more`, with the counts of `target` in those that it names.
 
     scvi-tools takes a cell without any count (MultiVI), or a batch of such cells (totalVI), for one in
     which the modality was not measured.
-    """
-    from scipy import sparse
 
-    rows = cells.get_indexer(part.obs_names)
+    Parameters
+    ----------
+    source, target
+        Parts of a problem, ``uns["modality"]`` of each their names; the cells of `target` are among those
+        of `source`. Counts are the layer of that name where there is one.
+    more
+        Cells of the source's modality that have no target.
+    """
+    rows = source.obs_names.get_indexer(target.obs_names)
+    sources = [source] if more is None else [source, more]
+    n_cells = sum(part.n_obs for part in sources)
+    counts = sparse.csr_matrix(target.layers.get("counts", target.X))
     place = sparse.csr_matrix(
-        (np.ones(len(rows), part.X.dtype), (rows, np.arange(len(rows)))), (len(cells), len(rows))
+        (np.ones(len(rows), counts.dtype), (rows, np.arange(len(rows)))), (n_cells, len(rows))
     )
-    return sparse.csr_matrix(place @ part.X)
+    batch = [part.obs["batch"] if "batch" in part.obs else ["one"] * part.n_obs for part in sources]
+    return Mosaic(
+        counts={
+            source.uns["modality"]: sparse.vstack([part.X for part in sources], "csr"),
+            target.uns["modality"]: sparse.csr_matrix(place @ counts),
+        },
+        batch=np.concatenate([np.asarray(of, dtype=str) for of in batch]),
+        has_both=np.isin(np.arange(n_cells), rows),
+    )
 
 
 def train(model: Any, **options: Any) -> None:
