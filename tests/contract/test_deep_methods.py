@@ -1,6 +1,7 @@
 """Deep methods: the same seed gives the same score, and what they learn beats knowing nothing.
 
-At the settings of their cards for small data, each run in a process of its own.
+At the settings of their cards for small data. The smoke benchmark asks the same of most tasks
+(tests/workflow/test_tutorial.py).
 """
 
 import shutil
@@ -16,9 +17,12 @@ from dgnbench.scoring import load_metrics, without_tensorflow
 from dgnbench.shared import Shared
 from dgnbench.storage import read_matrix, read_parts
 from dgnbench.tasks import all_tasks
-from dgnbench.tryout import split_dataset
 
 HOUSE = read_house()
+SECOND = {
+    "protein": "",  # the task's example
+    "atac": "simulated_cycle@n_cells=600@n_genes=200@n_peaks=500",
+}
 
 
 def ran(method, task, group, output, seed=0, resources=None, **params):
@@ -39,21 +43,6 @@ def made_here(loaded, method, task, group, seed=0, **params):
         *parts, seed=seed, **{**card.params, **card.smoke, **params}
     )
     return check_output(spec, problem, made)
-
-
-@pytest.fixture(scope="module")
-def output(groups, tmp_path_factory):
-    """``output(method, task)``: what it made at its card's small settings; none is run twice."""
-    made = {}
-
-    def output(method, task):
-        if (method, task) not in made:
-            folder = tmp_path_factory.mktemp(f"{method}-{task}")
-            ran(method, task, groups(task), folder)
-            made[method, task] = read_matrix(folder / "output.h5ad")
-        return made[method, task]
-
-    return output
 
 
 def score(metric, task, group, output):
@@ -92,7 +81,6 @@ def test_a_seed_gives_one_output_in_every_process_and_another_seed_another(
 
 
 FOREVER = 10**7
-CHROMATIN = "simulated_multiome@n_cells=300@n_genes=100@n_peaks=200"
 DEEP = [card for card in HOUSE.methods.cards.values() if card.role == "method" and card.env == CORE]
 
 
@@ -105,60 +93,35 @@ def test_training_ends_when_the_budget_of_time_is_used_up(card, groups, tmp_path
         n: FOREVER for n in ("patience",) if n in card.params
     }
     task = card.tasks[-1]
-    if card.second_modality == "atac":
-        group = tmp_path / CHROMATIN / "r0"
-        split_dataset(HOUSE, task, CHROMATIN, 0, group)
-    else:
-        group = groups(task)
+    group = groups(task, SECOND[card.second_modality or "protein"])
     record = ran(card.id, task, group, tmp_path / "run", resources=limits, **endless)
     assert 0 < record["rounds"] < FOREVER
 
 
-@pytest.mark.parametrize(
-    ("method", "task", "metric", "floor"),
-    [
-        ("dca", "denoising", "poisson_nll", "mean"),
-        ("keras_vae", "denoising", "poisson_nll", "mean"),
-        ("scvi", "denoising", "poisson_nll", "mean"),
-        ("own_scvi", "denoising", "poisson_nll", "mean"),
-        ("clue", "modality_prediction", "rmse", "ridge"),
-        ("magan", "modality_matching", "foscttm", "random_matching"),
-        ("magan", "modality_matching", "foscttm", "procrustes"),
-        ("wgan_gp", "generation", "energy_distance", "shuffled"),
-        ("wgan_gp", "generation", "energy_distance", "nb_per_type"),
-        ("gan", "generation", "energy_distance", "shuffled"),
-        ("keras_vae", "generation", "energy_distance", "shuffled"),
-        ("pca", "generation", "energy_distance", "shuffled"),  # the VAE's linear twin
-    ],
-)
-def test_it_learns_what_a_simple_method_does_not_know(method, task, metric, floor, groups, output):
-    scores = [score(metric, task, groups(task), output(name, task)) for name in (method, floor)]
-    assert scores[0] < scores[1]
+def test_clue_predicts_better_than_a_straight_line(groups, loaded):
+    task, group = "modality_prediction", groups("modality_prediction")
+    errors = [
+        score("rmse", task, group, made_here(loaded, m, task, group)) for m in ("clue", "ridge")
+    ]
+    assert errors[0] < errors[1]
 
 
-DIRECTIONS = ("modality_prediction", "rna_prediction")
-SECOND = {"protein": "", "atac": "simulated_cycle@n_cells=600@n_genes=200@n_peaks=500"}
+# the smoke benchmark (tests/workflow/test_tutorial.py) asks for the other two directions
+DIRECTIONS = [("modality_prediction", "atac"), ("rna_prediction", "protein")]
 LEARNERS = [
     (card.id, task, second)
     for card in HOUSE.methods.cards.values()
-    for task in DIRECTIONS
-    for second in SECOND
+    for task, second in DIRECTIONS
     if card.role not in CONTROLS and task in card.tasks and card.second_modality in (None, second)
 ]
 
 
 @pytest.mark.parametrize(("method", "task", "second"), LEARNERS)
-def test_every_method_predicts_better_than_the_mean_in_every_direction(
-    method, task, second, groups, loaded
-):
+def test_every_method_predicts_better_than_the_mean(method, task, second, groups, loaded):
     group = groups(task, SECOND[second])
     made = made_here(loaded, method, task, group)
     assert score("rmse_skill", task, group, made) > 0  # of the mean it is 0
-    if (
-        second == "atac"
-        and task == "modality_prediction"
-        and HOUSE.methods[method].role == "method"
-    ):
+    if second == "atac" and HOUSE.methods[method].role == "method":
         assert -0.5 < made.min() < made.max() < 1.5  # around probabilities
 
 
@@ -182,23 +145,20 @@ def test_a_model_of_one_second_modality_declines_the_other_before_its_imports(
     assert record["seconds_import"] == 0
 
 
-def test_dca_learns_with_zero_inflation_too(groups, output, tmp_path):
-    ran("dca", "denoising", groups("denoising"), tmp_path, likelihood="zinb", epochs=10)
-    made = read_matrix(tmp_path / "output.h5ad"), output("mean", "denoising")
-    zinb, floor = (score("poisson_nll", "denoising", groups("denoising"), m) for m in made)
-    assert zinb < floor
+def test_dca_learns_with_zero_inflation_too(groups, loaded):
+    task, group = "denoising", groups("denoising")
+    zinb = made_here(loaded, "dca", task, group, likelihood="zinb", epochs=10)
+    floor = made_here(loaded, "mean", task, group)
+    assert score("poisson_nll", task, group, zinb) < score("poisson_nll", task, group, floor)
 
 
-def test_generators_settle_where_the_networks_of_a_vanilla_gan_circle(tmp_path):
+def test_generators_settle_where_the_networks_of_a_vanilla_gan_circle(groups, loaded):
     """Continuous cells without clear clusters: a GAN without R1 ended below the floor here."""
-    dataset, task = "simulated_batches@n_cells=800@n_genes=300", "generation"
-    group = tmp_path / dataset / "r0"
-    split_dataset(HOUSE, task, dataset, 0, group)
-    distances = {}
-    for method in ("gan", "keras_vae", "pca", "shuffled"):
-        ran(method, task, group, tmp_path / method)
-        made = read_matrix(tmp_path / method / "output.h5ad")
-        distances[method] = score("energy_distance", task, group, made)
+    task, group = "generation", groups("generation", "simulated_batches@n_cells=800@n_genes=300")
+    distances = {
+        method: score("energy_distance", task, group, made_here(loaded, method, task, group))
+        for method in ("gan", "keras_vae", "pca", "shuffled")
+    }
     floor = distances.pop("shuffled")
     assert max(distances.values()) < floor / 2, (distances, floor)
 
