@@ -10,6 +10,11 @@ import pytest
 # Strict checksums are tested on purpose, not because it is CI that runs the tests.
 os.environ.pop("CI", None)
 
+# Workers of xdist share the cores: threads of one would wait for those of the other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 PLANTED = ROOT / "tests" / "planted"
 
