@@ -21,7 +21,10 @@ def _train(cells, *, seed, n_latent, max_epochs, batch_size, learning_rate, **op
     )
     model = scvi.model.MULTIVI(data, n_latent=n_latent, **options)
     if model.module.n_latent < 2:
-        raise Declined("MultiVI takes one latent dimension of so few features; give n_latent")
+        raise Declined(
+            f"of {len(data.var)} features MultiVI takes {model.module.n_latent} latent dimension by "
+            "default; wanted two: give n_latent"
+        )
     train(model, max_epochs=max_epochs, batch_size=batch_size, lr=learning_rate)
     return model
 

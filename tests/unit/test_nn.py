@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from anndata import AnnData
+from scipy import sparse
 
 from dgnbench import nn
 from dgnbench.nn.adversarial import (
@@ -12,6 +14,7 @@ from dgnbench.nn.adversarial import (
     squared_gradient,
 )
 from dgnbench.nn.blocks import mlp
+from dgnbench.nn.scvi_tools import mosaic
 
 LARGEST = torch.log1p(torch.tensor([1.0, 2, 3, 4, 5, 600]))
 
@@ -50,3 +53,23 @@ def test_generated_cells_are_counts_and_follow_the_seed():
     assert (made[0] >= 0).all()
     assert (made[0] <= [1, 2, 3, 4, 5, 600]).all()
     assert (made[0] == made[1]).all()
+
+
+@pytest.mark.parametrize("layer", [None, "counts"])
+def test_cells_of_a_mosaic_have_their_own_counts_or_zeros(layer):
+    def part(modality, counts, names, **obs):
+        made = AnnData(sparse.csr_matrix(np.array(counts, dtype=np.float32)), obs=obs or None)
+        made.obs_names, made.uns["modality"] = names, modality
+        return made
+
+    source = part("rna", [[1, 0], [2, 0], [3, 0]], ["a", "b", "c"], batch=["x", "y", "x"])
+    target = part("protein", [[7, 8], [5, 6]], ["c", "a"])  # in another order, without b
+    if layer:
+        target.layers[layer], target.X = target.X, -target.X
+    more = part("rna", [[4, 0]], ["a"])  # another cell, in spite of its name
+    cells = mosaic(source, target, more)
+    assert cells.counts["rna"].toarray()[:, 0].tolist() == [1, 2, 3, 4]
+    assert cells.counts["protein"].toarray().tolist() == [[5, 6], [0, 0], [7, 8], [0, 0]]
+    assert cells.batch.tolist() == ["x", "y", "x", "one"]
+    assert (cells.known.tolist(), cells.unknown.tolist()) == ([0, 2], [1, 3])
+    assert cells.known_batches == ["x"]

@@ -39,6 +39,10 @@ def block(language: str, containing: str) -> str:
     return found[0]
 
 
+def commands(containing: str) -> list[str]:
+    return block("bash", containing).strip().splitlines()
+
+
 def lines_of(text: str) -> int:
     return sum(bool(line.strip()) for line in text.splitlines())
 
@@ -52,15 +56,18 @@ class Clone:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environment = os.environ | {"DGNBENCH_ROOT": str(folder), "PATH": path}
 
+    def call(self, command: str) -> str:
+        """What it printed."""
+        done = subprocess.run(
+            command, shell=True, cwd=self.folder, env=self.environment, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1500,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout
+
     def run(self, containing: str) -> str:
         """The block of commands that contains this; what the last one printed."""
-        for command in block("bash", containing).strip().splitlines():
-            done = subprocess.run(
-                command, shell=True, cwd=self.folder, env=self.environment, text=True, check=False,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1500,
-            )  # fmt: skip
-            assert done.returncode == 0, f"{command}\n{done.stdout}"
-        return done.stdout
+        return [self.call(command) for command in commands(containing)][-1]
 
     def files(self) -> set[Path]:
         return {file for file in self.folder.rglob("*") if file.is_file()}
@@ -113,17 +120,18 @@ def test_it_has_its_row_in_the_report_of_the_smoke_benchmark(smoke, scores):
 
 def test_a_benchmark_of_one_s_own_is_a_file(clone):
     (clone.folder / "config/mine.yaml").write_text(block("yaml", "benchmark: mine"))
-    check = block("bash", "dgnbench check config/mine.yaml").splitlines()[0]
-    done = subprocess.run(
-        check, shell=True, cwd=clone.folder, env=clone.environment, text=True, capture_output=True,
-        check=False,
-    )  # fmt: skip
-    assert re.search(r"config/mine.yaml: ok, \d+ runs", done.stdout), done.stdout + done.stderr
+    said = clone.call(commands("dgnbench check config/mine.yaml")[0])
+    assert re.search(r"config/mine.yaml: ok, \d+ runs", said), said
 
 
 # ------------------------------------------------- what the smoke benchmark's methods have learnt
 
 SIGN = {"min": -1, "max": 1}
+
+
+def of_metric(scores, task, metric):
+    """A row a method, which is the index."""
+    return scores[(scores["task"] == task) & (scores["metric"] == metric)].set_index("method")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +148,7 @@ SIGN = {"min": -1, "max": 1}
     ],
 )
 def test_everything_beats_a_floor_of_its_task(task, metric, floor, roles, scores):
-    rows = scores[(scores["task"] == task) & (scores["metric"] == metric)].set_index("method")
+    rows = of_metric(scores, task, metric)
     gained = (rows["value"] - rows["value"][floor]) * rows["direction"].map(SIGN)
     runs = rows["role"].isin(roles) & (rows["status"] == "ok")
     assert set(rows.index[runs]) >= EXPECTED[task]
@@ -155,7 +163,5 @@ def test_everything_beats_a_floor_of_its_task(task, metric, floor, roles, scores
     ],
 )
 def test_it_learns_what_a_baseline_does_not_know(task, metric, method, baseline, scores):
-    value = scores[(scores["task"] == task) & (scores["metric"] == metric)].set_index("method")[
-        "value"
-    ]
+    value = of_metric(scores, task, metric)["value"]
     assert value[method] < value[baseline]
