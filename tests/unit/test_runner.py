@@ -582,6 +582,28 @@ def test_a_supervisor_that_is_told_to_end_takes_its_method_along_and_leaves_word
     assert "ended by SIGTERM" in attempts.read(target)[-1]["reason"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_comes_while_the_method_is_started_takes_it_along(
+    run, tmp_path, monkeypatch, number
+):
+    """The child is there, and `Popen` has not returned yet."""
+    start = subprocess.Popen.__init__
+
+    def interrupted(self, *args, **kwargs):
+        start(self, *args, **kwargs)
+        if "dgnbench.runner.worker" in self.args:
+            signal.raise_signal(number)
+
+    monkeypatch.setenv("TEST_GO", str(tmp_path / "go"))
+    monkeypatch.setattr("subprocess.Popen.__init__", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
+            run("waits")
+        assert of_run(tmp_path / "waits") == []
+    finally:
+        (tmp_path / "go").touch()  # or the child of a supervisor that fails here waits for ever
+
+
 # ------------------------------------------------------------------------ disks, folders and output
 
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -125,6 +125,33 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_held() -> Iterator[Callable[[], None]]:
+    """Hold signals back until the yielded function is called, or the block is left.
+
+    One that ended us inside of `subprocess.Popen` would leave a child behind that nobody knows.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+
+    def release() -> None:
+        while before:
+            signal.signal(*before.popitem())
+        if came:
+            signal.raise_signal(came.pop())
+
+    try:
+        yield release
+    finally:
+        release()
 
 
 @dataclass
@@ -455,7 +482,7 @@ def _run(order: _Order) -> _Outcome:
         before = boundary.listing(*places, attempts.under_way)
         kills, gpus = evidence.kernel_kills(), gpu.Sampler(limits.gpu)
         mark = mark_of(order.target)
-        with adopting():
+        with adopting(), _signals_held() as release:
             child = subprocess.Popen(
                 [python, "-m", "dgnbench.runner.worker", str(scratch)],
                 stdin=subprocess.DEVNULL,
@@ -468,6 +495,7 @@ def _run(order: _Order) -> _Outcome:
             family = Family(child.pid, mark)
             output = _Log(child.stdout, order.log)
             try:
+                release()
                 watched = _watch(child, family, limits, gpus)
             finally:  # at a limit, at Ctrl-C, and also strays that outlived the child
                 family.end()
