@@ -11,12 +11,17 @@ import difflib
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import yaml
+
+try:
+    from yaml import CSafeLoader as SafeLoader  # seven times faster
+except ImportError:  # PyYAML built without libyaml
+    from yaml import SafeLoader  # type: ignore[assignment]
 
 from dgnbench.contract import DgnbenchError, Role
 from dgnbench.tasks import all_tasks
@@ -197,21 +202,30 @@ C = TypeVar("C", MethodCard, DatasetCard, MetricFamily)
 
 @dataclass(frozen=True)
 class Room(Generic[C]):
-    """All cards of one kind, by id; an unknown id is an error that names the nearest one."""
+    """All cards of one kind, by id; an unknown id is an error that names the nearest one.
+
+    A card is read when it is first asked for.
+    """
 
     kind: Kind
-    cards: Mapping[str, C]
+    files: Mapping[str, Path]
+    read: Callable[[Path], C]  # caches
+
+    @functools.cached_property
+    def cards(self) -> Mapping[str, C]:
+        """All of them."""
+        return {name: self[name] for name in self}
 
     def __getitem__(self, name: str) -> C:
-        if name not in self.cards:
-            raise CardError(f"no {self.kind} named '{name}'; {nearest(name, self.cards)}")
-        return self.cards[name]
+        if name not in self.files:
+            raise CardError(f"no {self.kind} named '{name}'; {nearest(name, self.files)}")
+        return self.read(self.files[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.cards)
+        return iter(self.files)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.cards
+        return name in self.files
 
 
 @dataclass(frozen=True)
@@ -285,7 +299,7 @@ def _in_words(error: Any) -> str:
     return str(error.message)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+class _UniqueKeyLoader(SafeLoader):
     """YAML takes the last of two equal keys without a word; a card must not."""
 
 
@@ -454,21 +468,27 @@ def read_metric(card: Path, where: str) -> MetricFamily:
 
 def read_house(component_paths: Sequence[Path] = ()) -> House:
     """Read every card below the repository and the given folders."""
+    house = find_house(component_paths)
+    for room in (house.methods, house.datasets, house.metrics):
+        room.cards  # noqa: B018 - reads them
+    return house
+
+
+def find_house(component_paths: Sequence[Path] = ()) -> House:
+    """Find every card below the repository and the given folders, and read those that are asked for."""
     base = root()
     places = [base, *component_paths]
     for place in component_paths:
         if not place.is_dir():
             raise CardError(f"component_paths: {place}: no such folder")
-    rooms: dict[str, Any] = {}
-    readers: dict[Kind, Any] = {
-        "method": read_method,
-        "dataset": read_dataset,
-        "metric": read_metric,
-    }
-    for kind, read in readers.items():
-        files = _card_files(kind, places)
-        rooms[kind] = Room(kind, {n: read(f, _short(f, base)) for n, f in files.items()})
-    return House(rooms["method"], rooms["dataset"], rooms["metric"])
+
+    def room(kind: Kind, read: Callable[[Path, str], C]) -> Room[C]:
+        cached = functools.cache(lambda file: read(file, _short(file, base)))
+        return Room(kind, _card_files(kind, places), cached)
+
+    return House(
+        room("method", read_method), room("dataset", read_dataset), room("metric", read_metric)
+    )
 
 
 def component_files(folder: Path) -> list[Path]:

@@ -27,9 +27,9 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # no fault of
 
 
 def _house(arguments: argparse.Namespace) -> House:
-    from dgnbench.cards import read_house
+    from dgnbench.cards import find_house
 
-    return read_house([Path(path) for path in arguments.component_path])
+    return find_house([Path(path) for path in arguments.component_path])
 
 
 def _say(stage: str, what: str, result: str) -> None:

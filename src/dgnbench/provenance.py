@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dgnbench import __version__
-from dgnbench.cards import Resources, component_files, env_files, read_house, read_method, root
+from dgnbench.cards import Resources, component_files, env_files, find_house, read_method, root
 from dgnbench.contract import DgnbenchError
 from dgnbench.plan import Plan, as_json, base_of, variant_of
 from dgnbench.runner import fit
@@ -442,7 +442,7 @@ def rerun(
     if (component / "method.yaml").is_file():
         card = read_method(component / "method.yaml", before["component"])
     else:
-        card = read_house(component_paths).methods[base_of(before["method"])]
+        card = find_house(component_paths).methods[base_of(before["method"])]
     after = fit(
         card, before["method"], before["task"], problem, solution, target,
         seed=before["seed"], params=before["params"],

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from dgnbench.cards import CardError, check_method_code, read_house
+from dgnbench.cards import CardError, check_method_code, find_house, read_house
 from tests.conftest import ROOT
 
 
@@ -36,6 +36,16 @@ def component(tmp_path):
 
 def test_an_unchanged_copy_is_right(component):
     assert component("method", "ridge").methods["copied"].label == "Ridge regression"
+
+
+def test_a_run_reads_its_own_card_and_a_plan_reads_all(component, tmp_path):
+    with pytest.raises(CardError, match="unknown key 'lable'"):
+        component("method", "ridge", lable="x")
+    house = find_house([tmp_path])
+    assert house.methods["pca"].label == "PCA"
+    with pytest.raises(CardError, match="unknown key 'lable'"):
+        house.methods["copied"]
+    assert "copied" in house.methods
 
 
 @pytest.mark.parametrize(
