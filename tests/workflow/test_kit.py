@@ -12,19 +12,17 @@ from tests.conftest import ROOT
 
 TINY = ROOT / "tests" / "workflow" / "kit_tiny.yaml"
 WHOLE = ROOT / "tests" / "workflow" / "kit.yaml"
+MULTIMODAL = ROOT / "tests" / "workflow" / "kit_multimodal.yaml"
 
 
-def kit_files(folder):
-    files = [*folder.glob("*.h5ad"), *folder.glob("*.h5mu")]
-    assert files
-    return {file.name for file in files}
-
-
-@pytest.mark.parametrize(("config", "below"), [(TINY, "tiny"), (WHOLE, "")])
-def test_every_set_of_the_kit_is_in_the_config_and_plans(shared_folder, config, below):
+@pytest.mark.parametrize(
+    ("config", "files"),
+    [(TINY, "tiny/*.h5[am][du]"), (WHOLE, "*.h5[am][du]"), (MULTIMODAL, "*.h5mu")],
+)
+def test_every_set_of_the_kit_is_in_the_config_and_plans(shared_folder, config, files):
     planned = make_plan(yaml.safe_load(config.read_text()), config.name)
-    named = {planned.dataset(name).path.name for name in planned.datasets}
-    assert named == kit_files(shared_folder / "data" / "kit" / below)
+    named = {planned.dataset(name).path for name in planned.datasets}
+    assert named == set((shared_folder / "data" / "kit").glob(files))
 
 
 def test_the_tiny_kit_runs_to_a_report(shared_folder, workdir):
