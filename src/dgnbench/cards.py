@@ -211,7 +211,7 @@ class Room(Generic[C]):
     files: Mapping[str, Path]
     read: Callable[[Path], C]  # caches
 
-    @functools.cached_property
+    @property
     def cards(self) -> Mapping[str, C]:
         """All of them."""
         return {name: self[name] for name in self}

@@ -41,6 +41,8 @@ def test_an_unchanged_copy_is_right(component):
 def test_a_run_reads_its_own_card_and_a_plan_reads_all(component, tmp_path):
     with pytest.raises(CardError, match="unknown key 'lable'"):
         component("method", "ridge", lable="x")
+    with pytest.raises(CardError, match="unknown key 'lable'"):
+        read_house([tmp_path])
     house = find_house([tmp_path])
     assert house.methods["pca"].label == "PCA"
     with pytest.raises(CardError, match="unknown key 'lable'"):

@@ -13,8 +13,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -108,23 +108,30 @@ def _orphaned() -> bool:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Make of a scheduler's TERM an exception, so that the method is ended before its supervisor."""
+def _handling(
+    numbers: Sequence[signal.Signals], handle: Callable[[int, FrameType | None], Any]
+) -> Iterator[None]:
+    """Handle signals so meanwhile; only the main thread can, and any other leaves them as they are."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ended_by_signals() -> AbstractContextManager[None]:
+    """Make of a scheduler's TERM an exception, so that the method is ended before its supervisor."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(
             f"ended by {signal.Signals(number).name}: cancelled, preempted, or the scheduler's time is up"
         )
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return _handling((signal.SIGTERM, signal.SIGHUP), end)
 
 
 @contextmanager
@@ -133,25 +140,17 @@ def _signals_held() -> Iterator[Callable[[], None]]:
 
     One that ended us inside of `subprocess.Popen` would leave a child behind that nobody knows.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
     came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
 
-    def release() -> None:
-        while before:
-            signal.signal(*before.popitem())
+    def deliver() -> None:
         if came:
-            signal.raise_signal(came.pop())
+            signal.raise_signal(came[0])
 
-    try:
-        yield release
-    finally:
-        release()
+    with ExitStack() as held:
+        held.callback(deliver)  # after what is entered below has put the handlers back
+        numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+        held.enter_context(_handling(numbers, lambda number, _: came.append(number)))
+        yield held.close
 
 
 @dataclass
