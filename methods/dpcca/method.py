@@ -83,7 +83,7 @@ def _fit(
         n_embedding=n_embedding, n_latent=n_latent, hidden=hidden,
     ).to(device)  # fmt: skip
     progress.parameters(sum(p.numel() for p in model.parameters()))
-    optimiser = torch.optim.Adam(model.parameters(), learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
 
     def step(rows, epoch):
         (of_source, of_target), loadings = model.losses(

@@ -48,7 +48,7 @@ def _train(
         zero_inflated={k: kinds[k] == "atac" for k in MODALITIES},
     ).to(device)
     progress.parameters(sum(p.numel() for p in model.parameters()))
-    optimiser = torch.optim.Adam(model.parameters(), learning_rate, amsgrad=True)
+    optimiser = torch.optim.Adam(model.parameters(), learning_rate, amsgrad=True, fused=True)
     home = counts["source"].home
     held_out, learnt_from = torch.randperm(source.n_obs, device=home).tensor_split(
         [max(2, int(HELD_OUT * source.n_obs))]

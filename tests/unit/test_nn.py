@@ -14,7 +14,7 @@ from dgnbench.nn.adversarial import (
     squared_gradient,
 )
 from dgnbench.nn.blocks import mlp
-from dgnbench.nn.scvi_tools import mosaic
+from dgnbench.nn.scvi_tools import mosaic, scored_draws
 
 LARGEST = torch.log1p(torch.tensor([1.0, 2, 3, 4, 5, 600]))
 
@@ -73,3 +73,13 @@ def test_cells_of_a_mosaic_have_their_own_counts_or_zeros(layer):
     assert cells.batch.tolist() == ["x", "y", "x", "one"]
     assert (cells.known.tolist(), cells.unknown.tolist()) == ([0, 2], [1, 3])
     assert cells.known_batches == ["x"]
+
+
+def test_draws_of_counts_are_scored_and_not_their_mean():
+    """Of one gene a cell has log1p(10,000) or nothing; how often nothing, the distribution says."""
+    depths, theta = np.array([0.5, 2.0]), np.array([1.5])
+    made = scored_draws(np.ones((4000, 1)), depths, theta, n_samples=20, seed=0)
+    of_any = 1 - np.mean((theta / (theta + depths)) ** theta)
+    assert made.mean() == pytest.approx(np.log1p(1e4) * of_any, rel=0.01)
+    again = scored_draws(np.ones((4000, 1)), depths, theta, n_samples=20, seed=0)
+    assert np.array_equal(made, again)

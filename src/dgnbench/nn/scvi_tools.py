@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from anndata import AnnData
+from mudata import MuData
 from scipy import sparse
 
 from dgnbench import progress
+from dgnbench.contract import Declined
+from dgnbench.transforms import FloatArray, log1p_cp10k
 
 CURVES = ("elbo_train", "reconstruction_loss_train", "kl_local_train", "elbo_validation")
 
@@ -55,9 +59,6 @@ class Mosaic:
 def mosaic(source: Any, target: Any, more: Any = None) -> Mosaic:
     """All cells of `source`, then of `more`, with the counts of `target` in those that it names.
 
-    scvi-tools takes a cell without any count (MultiVI), or a batch of such cells (totalVI), for one in
-    which the modality was not measured.
-
     Parameters
     ----------
     source, target
@@ -82,6 +83,78 @@ def mosaic(source: Any, target: Any, more: Any = None) -> Mosaic:
         batch=np.concatenate([np.asarray(of, dtype=str) for of in batch]),
         has_both=np.isin(np.arange(n_cells), rows),
     )
+
+
+def trained(
+    kind: Any, source: Any, target: Any, more: Any = None, *, seed: int, max_epochs: int | None,
+    batch_size: int, learning_rate: float, **options: Any,
+) -> tuple[Any, Mosaic]:  # fmt: skip
+    """A model of two modalities after training, and the cells that it holds, in their order.
+
+    MultiVI takes a cell without any count of a modality for one in which it was not measured; totalVI
+    takes a batch of such cells for it, so that cells without proteins get batches of their own.
+
+    Parameters
+    ----------
+    kind
+        ``scvi.model.TOTALVI`` or ``scvi.model.MULTIVI``.
+    source, target, more
+        As in `mosaic`.
+    max_epochs, batch_size, learning_rate
+        What its `train` takes.
+    **options
+        What `kind` takes.
+
+    Raises
+    ------
+    Declined
+        Where the model has fewer than two latent dimensions.
+    """
+    start(seed)
+    cells = mosaic(source, target, more)
+    rna_first = sorted(cells.counts, key="rna".__ne__)  # else MultiVI fails to order them
+    data = MuData({name: AnnData(cells.counts[name]) for name in rna_first})
+    data.obs["batch"] = cells.batch
+    if "protein" in data.mod:
+        data["protein"].X = data["protein"].X.toarray()
+        data.obs.loc[~cells.has_both, "batch"] += ", RNA"
+    layers = {f"{name}_layer": name for name in data.mod}
+    kind.setup_mudata(data, batch_key="batch", modalities=layers)
+    model = kind(data, **options)
+    if model.module.n_latent < 2:
+        raise Declined(
+            f"of {len(data.var)} features {kind.__name__} takes {model.module.n_latent} latent "
+            "dimension by default; wanted two: give n_latent"
+        )
+    train(model, max_epochs=max_epochs, batch_size=batch_size, lr=learning_rate)
+    return model, cells
+
+
+def scored_draws(
+    share: FloatArray, depths: FloatArray, theta: FloatArray, *, n_samples: int, seed: int
+) -> FloatArray:
+    """RNA on the scale that is scored, a mean over draws of counts: that of mean counts is another.
+
+    Parameters
+    ----------
+    share
+        A gene's part of the cell's RNA, (cells, genes).
+    depths
+        Counts a cell, (any number,), of which each draw takes one for every cell.
+    theta
+        Inverse dispersion of the negative binomial counts, (genes,).
+    n_samples
+        How many draws.
+
+    Returns
+    -------
+    Mean log1p of counts per ten thousand, (cells, genes).
+    """
+    rng, total = np.random.default_rng(seed), np.zeros(share.shape)
+    for _ in range(n_samples):
+        mean = share * rng.choice(depths, len(share))[:, None]
+        total += log1p_cp10k(rng.poisson(rng.gamma(theta, mean / theta)))
+    return total / n_samples
 
 
 def train(model: Any, **options: Any) -> None:
