@@ -1,6 +1,7 @@
 """Joint embedding: the metrics of the NeurIPS 2021 challenge, on cells whose labels nobody saw."""
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import spearmanr
 
 from dgnbench.contract import NotApplicable
@@ -10,6 +11,8 @@ from dgnbench.shared import Shared
 from dgnbench.transforms import log1p_cp10k, principal_components
 
 N_NEIGHBORS = 15  # scanpy's default, as in scIB
+RESOLUTIONS = np.arange(1, 21) / 10  # of Louvain, as in scIB
+N_DIFFUSION = 10  # components, as in scanpy's pseudotime
 CYCLE = {  # Tirosh et al. 2016, 10.1126/science.aad0501
     "S": "MCM5 PCNA TYMS FEN1 MCM2 MCM4 RRM1 UNG GINS2 MCM6 CDCA7 DTL PRIM1 UHRF1 MLF1IP HELLS RFC2 RPA2 "
     "NASP RAD51AP1 GMNN WDR76 SLBP CCNE2 UBR7 POLD3 MSH2 ATAD2 RAD51 RRM2 CDC45 CDC6 EXO1 TIPIN DSCC1 BLM "
@@ -50,10 +53,14 @@ def _codes(solution, shared, key):
     return shared.per_solution(key, numbered)
 
 
+def _neighbours(solution, output, shared):
+    return shared.per_run("neighbours", lambda: nearest(_x(solution, output, shared), N_NEIGHBORS))
+
+
 def nmi(solution, output, shared):
     cell_type = _codes(solution, shared, "cell_type")
-    found = clusters.kmeans(_x(solution, output, shared), int(cell_type.max()) + 1)
-    return clusters.agreement(cell_type, found)["nmi"]
+    found = clusters.louvain(_neighbours(solution, output, shared), RESOLUTIONS)
+    return max(clusters.agreement(cell_type, some)["nmi"] for some in found)
 
 
 def asw_label(solution, output, shared):
@@ -80,8 +87,7 @@ def asw_batch(solution, output, shared):
 
 def graph_connectivity(solution, output, shared):
     cell_type = _codes(solution, shared, "cell_type")
-    x = _x(solution, output, shared)
-    return graph.connectivity(nearest(x, min(N_NEIGHBORS, len(x))), cell_type)
+    return graph.connectivity(_neighbours(solution, output, shared), cell_type)
 
 
 def _cells_by_batch(solution):
@@ -148,18 +154,18 @@ def trajectory(solution, output, shared):
 
 
 def _pseudotime(x, root):
-    """Diffusion pseudotime from a cell on; cells that it does not reach come last."""
-    import scanpy
-    from anndata import AnnData
+    """Diffusion pseudotime (Haghverdi et al. 2016, 10.1038/nmeth.3971) from a cell on, (cells,).
 
-    data = AnnData(x)
-    scanpy.pp.neighbors(data, N_NEIGHBORS, use_rep="X", random_state=0)
-    scanpy.tl.diffmap(data, n_comps=min(15, len(x) - 2), random_state=0)
-    data.uns["iroot"] = int(root)
-    scanpy.tl.dpt(data)
-    found = data.obs["dpt_pseudotime"].to_numpy(dtype=np.float64)
-    reached = np.isfinite(found)
-    return np.where(reached, found, found[reached].max() + 1)
+    Cells that it does not reach come last.
+    """
+    weights = graph.connectivities(nearest(x, N_NEIGHBORS))
+    _, component = connected_components(weights)
+    reached = np.flatnonzero(component == component[root])
+    within = weights[reached][:, reached]
+    places = graph.diffusion(within, min(N_DIFFUSION, len(reached) - 1)).astype(np.float64)
+    found = np.full(len(x), np.inf)
+    found[reached] = np.linalg.norm(places - places[reached == root], axis=1)
+    return np.minimum(found, found[reached].max() + 1)
 
 
 def _forest(solution, output, shared, key):

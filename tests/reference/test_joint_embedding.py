@@ -1,8 +1,10 @@
 """Joint embedding metrics against scikit-learn and closed forms, and what no method may see."""
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy
 from anndata import AnnData
 from sklearn.metrics import silhouette_samples, silhouette_score
 
@@ -24,6 +26,39 @@ def solution(n=120, types=3, **columns):
     }
     table = pd.DataFrame(obs | columns, index=[f"cell_{i}" for i in range(n)])
     return {"truth": AnnData(RNG.poisson(2.0, (n, 8)).astype(np.float32), obs=table)}
+
+
+def test_nmi_is_that_of_the_challenge_on_its_starter_set(shared_folder):
+    """Louvain depends on the order in which it visits cells: with ten seeds .706 to .724."""
+    folder = shared_folder / "goldens" / "neurips2021" / "starter" / "joint_embedding"
+    name = "openproblems_bmmc_cite_starter"
+    predicted = anndata.read_h5ad(folder / f"{name}.prediction.h5ad")
+    truth = anndata.read_h5ad(folder / f"{name}.solution.h5ad")
+    truth.obs["cell_type"] = truth.obs["cell_type"].astype("category")
+    truth.obs["scored"] = True
+    official = pd.read_csv(folder / f"{name}.scores.tsv", sep="\t")["value"].item()
+    found = METRIC.nmi({"truth": truth}, predicted[truth.obs_names].X, Shared())
+    assert found == pytest.approx(official, abs=0.01)
+
+
+def test_nmi_of_groups_apart_is_one_and_of_noise_small():
+    """Six groups, more than k-means with as many clusters is sure to find."""
+    kinds = RNG.integers(6, size=600)
+    known = solution(600)
+    known["truth"].obs["cell_type"] = pd.Categorical([f"type {k}" for k in kinds])
+    apart = 30 * np.eye(6)[kinds] + RNG.normal(size=(600, 6))
+    assert METRIC.nmi(known, apart, Shared()) == pytest.approx(1)
+    assert METRIC.nmi(known, RNG.normal(size=(600, 6)), Shared()) < 0.15
+
+
+def test_the_global_random_numbers_of_igraph_are_given_back():
+    import random
+
+    random.seed(1)
+    wanted = random.random()
+    random.seed(1)
+    METRIC.nmi(solution(), RNG.normal(size=(120, 5)), Shared())
+    assert random.random() == wanted
 
 
 def test_silhouettes_are_those_of_scikit_learn_on_the_scored_half():
@@ -61,6 +96,28 @@ def test_the_pseudotime_of_a_line_is_its_order():
     line = np.column_stack([time, 0.01 * RNG.normal(size=200)])
     assert METRIC.trajectory(known, line, Shared()) > 0.99
     assert METRIC.trajectory(known, RNG.normal(size=(200, 5)), Shared()) < 0.75
+
+
+def test_pseudotime_is_that_of_scanpy():
+    time = RNG.uniform(size=300)
+    curve = np.column_stack([np.sin(3 * time), np.cos(3 * time), time**2])
+    x = (curve + 0.05 * RNG.normal(size=curve.shape)).astype(np.float32)
+    data, root = AnnData(x), int(time.argmin())
+    scanpy.pp.neighbors(data, 15, use_rep="X")
+    scanpy.tl.diffmap(data, n_comps=15)
+    data.uns["iroot"] = root
+    scanpy.tl.dpt(data)
+    found = METRIC._pseudotime(x, root)
+    np.testing.assert_allclose(found / found.max(), data.obs["dpt_pseudotime"], atol=1e-3)
+
+
+def test_cells_that_pseudotime_does_not_reach_come_last():
+    x = RNG.normal(size=(90, 3))
+    x[60:] += 1000
+    found = METRIC._pseudotime(x, root=0)
+    assert found[0] == 0
+    assert len(np.unique(found[60:])) == 1
+    assert found[60] > found[:60].max()
 
 
 def test_the_variance_that_covariates_explain_is_one_minus_that_of_residuals():

@@ -7,7 +7,7 @@ compares every number). No JAX, no umap, and never a dense cells x cells matrix.
 - `graph`: connectivities, connected components, diffusion;
 - `silhouettes`: of labels, and of batches within a label;
 - `mixing`: LISI and kBET;
-- `clusters`: k-means and how its clusters agree with labels;
+- `clusters`: k-means and Louvain, and how their clusters agree with labels;
 - `variance`: how much of it a batch explains.
 """
 
