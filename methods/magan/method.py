@@ -64,9 +64,16 @@ def modality_matching(
     ]
     generators = _train(*domains, train_source.n_obs, **params)
 
-    def in_target(side, part):
-        cells = domain(side, part)
-        return (cells if side else generators.to_target(cells)).cpu().numpy()
+    to = generators.to_source, generators.to_target
+
+    def log_odds(of):
+        """Of pairs in the domain `of`, where one side's cells are and the other's are mapped to."""
+
+        def embed(side, part):
+            cells = domain(side, part)
+            return (cells if side == of else to[of](cells)).cpu().numpy()
+
+        return canonical_log_odds(embed, train_parts, test)
 
     with progress.phase("predict"), torch.no_grad():
-        return largest(canonical_log_odds(in_target, train_parts, test))
+        return largest(log_odds(0) + log_odds(1))
