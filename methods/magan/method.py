@@ -76,4 +76,6 @@ def modality_matching(
         return canonical_log_odds(embed, train_parts, test)
 
     with progress.phase("predict"), torch.no_grad():
-        return largest(log_odds(0) + log_odds(1))
+        of_both = log_odds(0)
+        of_both += log_odds(1)
+        return largest(of_both)

@@ -1,5 +1,7 @@
 """Joint embedding: the metrics of the NeurIPS 2021 challenge, on cells whose labels nobody saw."""
 
+import functools
+
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import spearmanr
@@ -7,7 +9,6 @@ from scipy.stats import spearmanr
 from dgnbench.contract import NotApplicable
 from dgnbench.embedding import clusters, codes, coordinates, graph, silhouettes
 from dgnbench.embedding.neighbours import nearest
-from dgnbench.shared import Shared
 from dgnbench.transforms import log1p_cp10k, principal_components
 
 N_NEIGHBORS = 15  # scanpy's default, as in scIB
@@ -25,8 +26,18 @@ CYCLE = {  # Tirosh et al. 2016, 10.1126/science.aad0501
 LEAST_GENES = 5  # of a phase, to score it
 LEAST_CELLS = 30  # of a batch, for its cell cycle and trajectory
 N_TREES = 100
-BIO = ("nmi", "asw_label", "graph_connectivity", "cell_cycle", "trajectory")
-BATCH = ("asw_batch",)
+BIO = ("nmi", "asw_label", "cell_cycle", "trajectory")
+BATCH = ("asw_batch", "graph_connectivity")  # as in scIB
+
+
+def _once(function):
+    """A metric that other metrics of the same run ask for again."""
+
+    @functools.wraps(function)
+    def kept(solution, output, shared):
+        return shared.per_run(function.__name__, lambda: function(solution, output, shared))
+
+    return kept
 
 
 def _scored(solution):
@@ -57,18 +68,21 @@ def _neighbours(solution, output, shared):
     return shared.per_run("neighbours", lambda: nearest(_x(solution, output, shared), N_NEIGHBORS))
 
 
+@_once
 def nmi(solution, output, shared):
     cell_type = _codes(solution, shared, "cell_type")
     found = clusters.louvain(_neighbours(solution, output, shared), RESOLUTIONS)
     return max(clusters.agreement(cell_type, some)["nmi"] for some in found)
 
 
+@_once
 def asw_label(solution, output, shared):
     cell_type = _codes(solution, shared, "cell_type")
     found = silhouettes.by_label(_x(solution, output, shared), cell_type)
-    return silhouettes.label_score(found, cell_type)[0]
+    return silhouettes.label_score(found, cell_type)
 
 
+@_once
 def asw_batch(solution, output, shared):
     x, batch = _x(solution, output, shared), _codes(solution, shared, "batch")
     cell_type = _codes(solution, shared, "cell_type")
@@ -78,16 +92,19 @@ def asw_batch(solution, output, shared):
         _, own = np.unique(batch[cells], return_inverse=True)
         n_batches = own.max() + 1
         if 1 < n_batches < cells.sum():  # as in scIB
-            values = silhouettes.by_label(x[cells], own).values
-            scores.append(np.mean(1 - np.abs(values)))
+            found = silhouettes.by_label(x[cells], own)
+            drawn = own[found.cells]  # of many cells a sample, of every batch at least a few
+            weights = (np.bincount(own) / np.bincount(drawn))[drawn]
+            scores.append(np.average(1 - np.abs(found.values), weights=weights))
     if not scores:
         raise NotApplicable("no cell type has scored cells in two batches")
     return np.mean(scores)
 
 
+@_once
 def graph_connectivity(solution, output, shared):
     cell_type = _codes(solution, shared, "cell_type")
-    return graph.connectivity(_neighbours(solution, output, shared), cell_type)
+    return graph.connectivity(_neighbours(solution, output, shared), cell_type, "weak")
 
 
 def _cells_by_batch(solution):
@@ -109,6 +126,7 @@ def _explained(x, covariates):
     return (fitted**2).sum() / (x**2).sum()
 
 
+@_once
 def cell_cycle(solution, output, shared):
     groups = _cells_by_batch(solution)
 
@@ -137,34 +155,44 @@ def cell_cycle(solution, output, shared):
     return np.mean([max(0, 1 - abs(a - b) / b) for a, b in zip(now, was, strict=True)])
 
 
+@_once
 def trajectory(solution, output, shared):
-    if "pseudotime" not in solution["truth"].obs:
-        raise NotApplicable("the dataset has no pseudotime")
-    time = solution["truth"].obs["pseudotime"].to_numpy()[_scored(solution)]
-    x, correlations = _x(solution, output, shared), []
+    time = _pseudotime(solution)
+    known = np.flatnonzero(np.isfinite(time))
+    if len(known) < LEAST_CELLS:
+        raise NotApplicable(f"{len(known)} scored cells have a pseudotime, wanted {LEAST_CELLS}")
+    found = np.full(len(time), np.nan)
+    found[known] = _diffusion_pseudotime(_x(solution, output, shared)[known], time[known])
+    correlations = []
     for cells in _cells_by_batch(solution):
         cells = cells[np.isfinite(time[cells])]
-        if len(cells) < LEAST_CELLS:
-            continue
-        found = _pseudotime(x[cells], root=time[cells].argmin())
-        correlations.append(spearmanr(found, time[cells]).statistic if np.ptp(found) else 0.0)
+        if len(cells) >= LEAST_CELLS and np.ptp(time[cells]):
+            varies = np.ptp(found[cells])
+            correlations.append(spearmanr(found[cells], time[cells]).statistic if varies else 0.0)
     if not correlations:
-        raise NotApplicable(f"no batch has {LEAST_CELLS} scored cells with a pseudotime")
+        raise NotApplicable(f"no batch has {LEAST_CELLS} scored cells of different pseudotimes")
     return (np.mean(correlations) + 1) / 2
 
 
-def _pseudotime(x, root):
-    """Diffusion pseudotime (Haghverdi et al. 2016, 10.1038/nmeth.3971) from a cell on, (cells,).
+def _pseudotime(solution):
+    if "pseudotime" not in solution["truth"].obs:
+        raise NotApplicable("the dataset has no pseudotime")
+    return solution["truth"].obs["pseudotime"].to_numpy()[_scored(solution)]
 
-    Cells that it does not reach come last.
+
+def _diffusion_pseudotime(x, time):
+    """Diffusion pseudotime (Haghverdi et al. 2016, 10.1038/nmeth.3971) from the earliest cell on, (cells,).
+
+    In the largest component of the graph; cells outside come last. As scanpy's, which does not scale
+    components whose eigenvalue is above 0.9994, however.
     """
     weights = graph.connectivities(nearest(x, N_NEIGHBORS))
     _, component = connected_components(weights)
-    reached = np.flatnonzero(component == component[root])
+    reached = np.flatnonzero(component == np.bincount(component).argmax())
     within = weights[reached][:, reached]
     places = graph.diffusion(within, min(N_DIFFUSION, len(reached) - 1)).astype(np.float64)
     found = np.full(len(x), np.inf)
-    found[reached] = np.linalg.norm(places - places[reached == root], axis=1)
+    found[reached] = np.linalg.norm(places - places[time[reached].argmin()], axis=1)
     return np.minimum(found, found[reached].max() + 1)
 
 
@@ -183,6 +211,17 @@ def forest_batch(solution, output, shared):
     return 1 - _forest(solution, output, shared, "batch")
 
 
+def forest_pseudotime(solution, output, shared):
+    from sklearn.ensemble import RandomForestRegressor
+
+    time = _pseudotime(solution)
+    known = np.isfinite(time)
+    if known.sum() < LEAST_CELLS or not np.ptp(time[known]):
+        raise NotApplicable(f"fewer than {LEAST_CELLS} scored cells of different pseudotimes")
+    forest = RandomForestRegressor(N_TREES, oob_score=True, n_jobs=1, random_state=0)
+    return forest.fit(_x(solution, output, shared)[known], time[known]).oob_score_
+
+
 def total(solution, output, shared):
     bio = _applicable(BIO, solution, output, shared)
     batch = _applicable(BATCH, solution, output, shared)
@@ -192,7 +231,7 @@ def total(solution, output, shared):
     def chance():
         """What noise gets: part of most metrics is given away."""
         noise = np.random.default_rng(0).normal(size=(solution["truth"].n_obs, 20))
-        return _applicable(BIO, solution, noise, Shared())
+        return _applicable(BIO, solution, noise, shared.for_another_output())
 
     floor = shared.per_solution("chance", chance)
     scaled = [(value - floor[name]) / (1 - floor[name]) for name, value in bio.items()]
@@ -200,13 +239,11 @@ def total(solution, output, shared):
 
 
 def _applicable(names, solution, output, shared):
-    """The values of metrics by name, each computed once a run, of those that have a meaning here."""
+    """The values of metrics by name, of those that have a meaning here."""
     functions, values = globals(), {}
     for name in names:
         try:
-            values[name] = shared.per_run(
-                name, lambda name=name: functions[name](solution, output, shared)
-            )
+            values[name] = functions[name](solution, output, shared)
         except NotApplicable:
             continue
     return values

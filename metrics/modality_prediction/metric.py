@@ -44,3 +44,15 @@ def spearman_feature(solution, output, shared):
 
 def spearman_cell(solution, output, shared):
     return mean_spearman(*_pair(solution, output), axis=1)
+
+
+def _flat(solution, output):
+    return (values.reshape(1, -1) for values in _pair(solution, output))
+
+
+def pearson(solution, output, shared):
+    return mean_pearson(*_flat(solution, output), axis=1)
+
+
+def spearman(solution, output, shared):
+    return mean_spearman(*_flat(solution, output), axis=1)

@@ -45,11 +45,13 @@ class Estimate(float):
     """A score from a sample of the cells; `note` says how many, and its standard error."""
 
     WITH_ERROR = ", standard error "  # between the two halves of a note
+    error: float
     note: str
 
     def __new__(cls, value: float, error: float, used: int, cells: int) -> Estimate:
         """From `used` of `cells` cells, with a standard error on the scale of the score."""
         made = super().__new__(cls, value)
+        made.error = error
         made.note = f"{used:,} of {cells:,} cells{cls.WITH_ERROR}{error:.2g}"
         return made
 

@@ -9,6 +9,7 @@ from scipy import sparse
 
 MOST = 1000  # values a row, as the task takes
 NEAR = 10  # neighbours whose mean distance is the unit
+BLOCK = 1000  # rows that are ranked at a time: beside the weights no second matrix as large
 SHARPNESS = 10  # a cell further by a tenth of the unit weighs 1 / e
 
 
@@ -55,10 +56,14 @@ def largest(log_weights: Any, n: int = MOST) -> sparse.csr_matrix:
     """
     rows, columns = log_weights.shape
     k = min(n, columns)
-    kept = np.argpartition(-log_weights, k - 1, axis=1)[:, :k]
-    values = np.take_along_axis(log_weights, kept, axis=1)
-    weights = np.exp(values - values.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
+    kept, weights = np.empty((rows, k), dtype=np.int64), np.empty((rows, k))
+    for first in range(0, rows, BLOCK):
+        block = log_weights[first : first + BLOCK]
+        found = np.argpartition(-block, k - 1, axis=1)[:, :k]
+        values = np.take_along_axis(block, found, axis=1)
+        shares = np.exp(values - values.max(axis=1, keepdims=True))
+        kept[first : first + BLOCK] = found
+        weights[first : first + BLOCK] = shares / shares.sum(axis=1, keepdims=True)
     starts = np.arange(0, rows * k + 1, k)
     return sparse.csr_matrix((weights.ravel(), kept.ravel(), starts), (rows, columns))
 

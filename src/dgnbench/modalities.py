@@ -118,9 +118,11 @@ def log_odds_of_pairs(u: Any, v: Any, correlations: Any) -> FloatArray:
     """
     r = np.asarray(correlations)
     gain = 1 / (1 - r**2)
-    cross = (u * (r * gain)) @ v.T
+    found = np.asarray((u * (r * gain)) @ v.T)
     alone = [(x**2) @ (r**2 * gain) / 2 for x in (u, v)]
-    return np.asarray(cross - alone[0][:, None] - alone[1] + np.log(gain).sum() / 2)
+    found -= alone[0][:, None]  # in place: it may have gigabytes
+    found -= alone[1] - np.log(gain).sum() / 2
+    return found
 
 
 def canonical_log_odds(

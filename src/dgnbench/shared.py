@@ -25,6 +25,10 @@ class Shared:
         self._run: dict[str, Any] = {}
         self._solution = {} if solution_memo is None else solution_memo
 
+    def for_another_output(self) -> Shared:
+        """The memos of another output of the same solution."""
+        return Shared(self._solution, self.engine)
+
     def per_run(self, key: str, compute: Callable[[], T]) -> T:
         """``compute()`` the first time `key` is asked for in this run."""
         if key not in self._run:

@@ -10,6 +10,8 @@ from sklearn.metrics import silhouette_samples, silhouette_score
 
 from dgnbench.cards import read_house
 from dgnbench.contract import NotApplicable
+from dgnbench.embedding import graph
+from dgnbench.embedding.neighbours import Neighbours
 from dgnbench.scoring import load_metrics
 from dgnbench.shared import Shared
 from dgnbench.storage import read_parts
@@ -107,17 +109,79 @@ def test_pseudotime_is_that_of_scanpy():
     scanpy.tl.diffmap(data, n_comps=15)
     data.uns["iroot"] = root
     scanpy.tl.dpt(data)
-    found = METRIC._pseudotime(x, root)
+    found = METRIC._diffusion_pseudotime(x, time)
     np.testing.assert_allclose(found / found.max(), data.obs["dpt_pseudotime"], atol=1e-3)
 
 
-def test_cells_that_pseudotime_does_not_reach_come_last():
-    x = RNG.normal(size=(90, 3))
-    x[60:] += 1000
-    found = METRIC._pseudotime(x, root=0)
-    assert found[0] == 0
-    assert len(np.unique(found[60:])) == 1
-    assert found[60] > found[:60].max()
+def test_pseudotime_begins_in_the_largest_component_and_other_cells_come_last():
+    time = np.linspace(0, 1, 90)
+    x = np.column_stack([time, 0.01 * RNG.normal(size=90)])
+    x[:20] += 1000
+    found = METRIC._diffusion_pseudotime(x, time)
+    assert found.argmin() == 20
+    assert len(np.unique(found[:20])) == 1
+    assert found[0] > found[20:].max()
+
+
+def test_a_batch_of_one_time_has_no_trajectory():
+    place = np.linspace(0, 1, 200)
+    batch = pd.Categorical(np.repeat(["first day", "later"], 100))
+    known = solution(200, pseudotime=np.where(batch == "later", place, 0.0), batch=batch)
+    line = np.column_stack([place, 0.01 * RNG.normal(size=200)])
+    assert METRIC.trajectory(known, line, Shared()) > 0.98
+    with pytest.raises(NotApplicable, match="different pseudotimes"):
+        METRIC.trajectory(solution(200, pseudotime=np.zeros(200)), line, Shared())
+
+
+def test_the_forest_of_pseudotime_tells_a_line_from_noise():
+    known = solution(200, pseudotime=np.linspace(0, 1, 200))
+    line = np.column_stack([np.linspace(0, 1, 200), RNG.normal(size=200)])
+    assert METRIC.forest_pseudotime(known, line, Shared()) > 0.95
+    assert METRIC.forest_pseudotime(known, RNG.normal(size=(200, 3)), Shared()) < 0.2
+
+
+def test_types_are_connected_by_edges_of_either_direction():
+    """A line whose steps grow: each cell's neighbours lie on one side, so that no edge has a way back."""
+    place = 2.0 ** np.arange(20)
+    indices = np.array([[i, max(i - 1, 0)] for i in range(20)])
+    line = Neighbours(indices, np.abs(place[indices] - place[:, None]))
+    labels = np.zeros(20, dtype=int)
+    assert graph.connectivity(line, labels, "weak") == 1
+    assert graph.connectivity(line, labels) == pytest.approx(1 / 20)
+
+
+def test_the_total_gives_noise_nothing_for_biology():
+    """Of few cells each is the neighbour of all, so that each type is connected, whatever the embedding."""
+    known = solution(30)
+    known["truth"].obs["scored"] = np.arange(30) < 15
+    kinds = np.arange(30) % 2
+    known["truth"].obs["cell_type"] = pd.Categorical(kinds.astype(str))
+    known["truth"].obs["batch"] = pd.Categorical((np.arange(30) % 3).astype(str))
+    x, noise = RNG.normal(size=(30, 4)) + 5 * kinds[:, None], np.random.default_rng(0)
+    noise = noise.normal(size=(30, 20))
+    asw, nmi, by_chance, nmi_by_chance = (
+        getattr(METRIC, name)(known, of, Shared())
+        for of in (x, noise)
+        for name in ("asw_label", "nmi")
+    )
+    assert METRIC.graph_connectivity(known, x, Shared()) == 1
+    batch = np.mean([METRIC.asw_batch(known, x, Shared()), 1])
+    bio = [(asw - by_chance) / (1 - by_chance), (nmi - nmi_by_chance) / (1 - nmi_by_chance)]
+    wanted = 0.6 * np.mean(bio) + 0.4 * batch
+    assert METRIC.total(known, x, Shared()) == pytest.approx(wanted)
+    noise_has = 0.4 * np.mean([METRIC.asw_batch(known, noise, Shared()), 1])
+    assert METRIC.total(known, noise, Shared()) == pytest.approx(noise_has)
+
+
+def test_a_metric_is_computed_once_a_run(monkeypatch):
+    calls, real = [], METRIC.clusters.louvain
+    monkeypatch.setattr(
+        METRIC.clusters, "louvain", lambda *given: calls.append(given) or real(*given)
+    )
+    known, x, shared = solution(), RNG.normal(size=(120, 5)), Shared()
+    for name in ("arithmetic_mean", "nmi"):
+        getattr(METRIC, name)(known, x, shared)
+    assert len(calls) == 1
 
 
 def test_the_variance_that_covariates_explain_is_one_minus_that_of_residuals():

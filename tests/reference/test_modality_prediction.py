@@ -127,6 +127,15 @@ def test_a_rank_correlation_is_blind_to_a_monotone_curve_and_pearson_s_is_not(ca
         assert (after == pytest.approx(before, abs=1e-9)) is same
 
 
+def test_correlations_of_all_values_are_scipy_s(case):
+    solution, prediction = case
+    truth = solution["truth"].X.toarray()
+    for name, wanted in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
+        statistic = wanted(prediction.ravel(), truth.ravel()).statistic
+        assert score(name, *case) == pytest.approx(statistic, abs=1e-6)
+        assert score(name, solution, np.zeros_like(prediction)) == 0
+
+
 @pytest.fixture(scope="module")
 def official(shared_folder):
     folder = shared_folder / "goldens/neurips2021/starter/predict_modality"
@@ -144,6 +153,7 @@ def official(shared_folder):
     [
         ("rmse", 0.5542967319, 1e-6),
         ("mae", 0.3597729206, 1e-6),
+        ("pearson", 0.8285, 1e-4),
         ("pearson_cell", 0.8323, 1e-4),
         ("pearson_feature", 0.5994, 1e-4),
         ("spearman_cell", 0.8039, 1e-4),

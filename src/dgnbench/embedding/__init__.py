@@ -1,7 +1,8 @@
 """What is measured on an embedding: neighbours, silhouettes, mixing, clusters, explained variance.
 
 Plain functions of arrays, with the definitions of scib-metrics (tests/reference/test_integration.py
-compares every number). No JAX, no umap, and never a dense cells x cells matrix. A module a question:
+compares every number), or of scIB where they say so. No JAX, no umap, and never a dense cells x cells
+matrix. A module a question:
 
 - `neighbours`: the nearest cells, exact or, of many cells, approximate with its recall measured;
 - `graph`: connectivities, connected components, diffusion;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -13,15 +13,20 @@ from dgnbench.embedding.neighbours import Neighbours
 COMPONENTS = 100  # of the diffusion map
 
 
-def connectivity(graph: Neighbours, labels: Any) -> float:
-    """Mean over labels (cells,) of the share of a label's cells in its largest strong component."""
+def connectivity(
+    graph: Neighbours, labels: Any, connection: Literal["strong", "weak"] = "strong"
+) -> float:
+    """Mean over labels (cells,) of the share of a label's cells in its largest component.
+
+    Strong components, of edges from a cell to its neighbours, are scib-metrics', weak ones scIB's.
+    """
     n, k = graph.indices.shape
     rows, columns = np.repeat(np.arange(n), k), graph.indices.ravel()
     within = labels[rows] == labels[columns]
     edges = sparse.csr_matrix(
         (np.ones(within.sum()), (rows[within], columns[within])), shape=(n, n)
     )
-    _, component = connected_components(edges, connection="strong")
+    _, component = connected_components(edges, connection=connection)
     sizes = np.bincount(component)
     largest = np.zeros(labels.max() + 1)
     np.maximum.at(largest, labels, sizes[component])  # components do not cross labels

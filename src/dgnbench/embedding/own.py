@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dgnbench.contract import Estimate
 from dgnbench.embedding import clusters, graph, mixing, silhouettes, variance
 from dgnbench.embedding.neighbours import Neighbours
 
@@ -17,11 +16,8 @@ from dgnbench.embedding.neighbours import Neighbours
 def of_labels(x: Any, labels: Any, batch: Any) -> dict[str, float]:
     """`silhouette_label` and `isolated_labels`, from one pass over the pairs of cells."""
     found = silhouettes.by_label(x, labels)
-    score, error = silhouettes.label_score(found, labels)
-    if len(found.cells) < len(x):
-        score = Estimate(score, error, len(found.cells), len(x))
     return {
-        "silhouette_label": score,
+        "silhouette_label": silhouettes.label_score(found, labels),
         "isolated_labels": silhouettes.isolated_score(found, labels, batch),
     }
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dgnbench.contract import Estimate
+
 EXACT_UP_TO = 50_000  # cells; of more, silhouettes of a sample of cells
 SAMPLE = 10_000  # cells
 
@@ -63,8 +65,8 @@ def _drawn(labels: Any, sizes: Any, n: int) -> Any:
     return np.sort(np.concatenate(drawn))
 
 
-def label_score(found: Silhouettes, labels: Any) -> tuple[float, float]:
-    """Mean silhouette scaled to 0 … 1, and its standard error from sampling, 0 if all cells count.
+def label_score(found: Silhouettes, labels: Any) -> float:
+    """Mean silhouette scaled to 0 … 1, an `Estimate` where cells were sampled.
 
     A sample's strata are weighted by their size.
     """
@@ -78,7 +80,10 @@ def label_score(found: Silhouettes, labels: Any) -> tuple[float, float]:
     sizes = np.bincount(labels)[present]
     spread = np.maximum(squares - means**2, 0) * (1 - n[present] / sizes)
     error = np.sqrt((shares[present] ** 2 * spread / np.maximum(n[present] - 1, 1)).sum())
-    return float(shares[present] @ means), float(error)
+    score = float(shares[present] @ means)
+    return (
+        Estimate(score, float(error), int(n.sum()), len(labels)) if n.sum() < len(labels) else score
+    )
 
 
 def isolated_score(found: Silhouettes, labels: Any, batch: Any) -> float:
